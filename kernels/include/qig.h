@@ -1,0 +1,146 @@
+/* qig.h - the whole public C API of libqig.
+ *
+ * Ownership. A qig_model is an opened GGUF file: mapped read-only, immutable, shared by any number of sessions and threads; close it after
+ * its last session. A qig_session is one mutable timeline (cache, token history, sampler, telemetry) and belongs to one thread at a time.
+ * Strings and arrays returned by pointer belong to the object they came from and live as long as it.
+ *
+ * Errors. Functions that can fail return QIG_OK (0) or a negative qig_status, and write one line without newline to err (truncated to
+ * errlen, always terminated; err may be NULL). The library never exits, never prints, and allocates nothing in the token loop.
+ */
+#ifndef QIG_H
+#define QIG_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(_WIN32)
+#define QIG_API __declspec(dllexport)
+#else
+#define QIG_API __attribute__((visibility("default")))
+#endif
+
+typedef enum {
+    QIG_OK = 0,
+    QIG_ERR_ARG = -1,         /* an argument out of its range */
+    QIG_ERR_IO = -2,          /* the operating system refused (open, map, ...) */
+    QIG_ERR_FORMAT = -3,      /* the file is damaged, lies about its lengths, or is no GGUF */
+    QIG_ERR_UNSUPPORTED = -4, /* a valid file that this build cannot run (architecture, tensor type, ISA) */
+    QIG_ERR_MEMORY = -5,
+    QIG_ERR_CONTEXT_FULL = -6 /* no room for that many tokens; roll back or slide first */
+} qig_status;
+
+typedef enum { QIG_CACHE_AUTO = 0, QIG_CACHE_F32 = 1, QIG_CACHE_I8 = 2 } qig_cache_type; /* AUTO: F32 for an all-F32 file, else I8 */
+
+typedef struct qig_model qig_model;
+typedef struct qig_session qig_session;
+
+QIG_API const char *qig_version(void);
+
+/* --- the model ------------------------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    int32_t vocab_size, d_model, n_layers, n_heads, n_kv_heads, head_dim, hidden_dim, basin_dim, head_rank, context_length;
+    uint64_t n_params;     /* weights in tensors */
+    uint64_t file_bytes;   /* size of the mapped file */
+    uint64_t weight_bytes; /* bytes of weights that one decode step reads (all tensors but the embedding's unread rows) */
+    const char *architecture, *name, *isa; /* isa: the kernel set chosen, "ref", "neon", "avx2", ... */
+    const char *file_type;                 /* dominant type of the 2-D tensors, "Q4_0", "F32", ... */
+} qig_model_info;
+
+typedef struct {
+    const char *name; /* GGUF tensor name */
+    const char *type; /* "F32", "F16", "Q4_0", "Q8_0" */
+    int32_t n_dims;
+    int64_t ne[4];    /* ne[0] is the contiguous dimension, unused ones are 1 */
+    uint64_t offset;  /* from the start of the file */
+    uint64_t bytes;
+} qig_tensor_info;
+
+/* isa: NULL or "auto" picks the best this CPU runs; else one of qig_isa_list(). */
+QIG_API int qig_model_open(const char *path, const char *isa, qig_model **out, char *err, size_t errlen);
+QIG_API void qig_model_close(qig_model *m);
+QIG_API void qig_model_get_info(const qig_model *m, qig_model_info *out);
+QIG_API int64_t qig_model_tensor_count(const qig_model *m);
+QIG_API int qig_model_tensor(const qig_model *m, int64_t i, qig_tensor_info *out);
+/* String metadata by key ("tokenizer.chat_template"), NULL where absent or no string; *len without the terminator (none is promised). */
+QIG_API const char *qig_model_meta_str(const qig_model *m, const char *key, size_t *len);
+/* Kernel sets this build and CPU can run, best first, separated by commas: "avx2,ref". */
+QIG_API const char *qig_isa_list(void);
+
+/* --- text ------------------------------------------------------------------------------------------------------------------------ */
+
+/* Byte-level BPE. Writes at most cap ids; returns the number of ids the text has (may exceed cap: call again), or a negative qig_status.
+ * text need not be terminated and may hold any bytes; invalid UTF-8 is encoded byte by byte. parse_special: whether "<|end|>" and the
+ * like become their control token (never set it for what a user typed). */
+QIG_API int64_t qig_tokenize(const qig_model *m, const char *text, size_t len, int parse_special, int32_t *out, size_t cap);
+/* The bytes of one token (not terminated; a token may hold part of a UTF-8 character). Control tokens have length 0 unless special. */
+QIG_API const char *qig_token_bytes(const qig_model *m, int32_t token, int special, size_t *len);
+/* Length of the longest prefix of buf that ends on a whole UTF-8 character (invalid bytes count as whole): what may be printed now. */
+QIG_API size_t qig_utf8_whole(const char *buf, size_t len);
+QIG_API int32_t qig_token_eos(const qig_model *m); /* end of text */
+QIG_API int32_t qig_token_eot(const qig_model *m); /* end of turn, or -1: the file has no chat format */
+/* One chat turn as tokens: header of the role, the content (special strings in it are plain text), end of turn; content NULL writes the
+ * header alone (the cue for an answer). role: "system", "user", "assistant". Same return convention as qig_tokenize. */
+QIG_API int64_t qig_chat_turn(const qig_model *m, const char *role, const char *content, size_t len, int32_t *out, size_t cap);
+
+/* --- a session ------------------------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    int32_t n_ctx;      /* positions; 0: the model's context length */
+    int32_t n_threads;  /* 0: number of big cores, at most 4 */
+    int32_t n_batch;    /* tokens per prefill pass; 0: 128 */
+    int32_t cache_type; /* qig_cache_type */
+} qig_session_params;
+
+typedef struct {
+    float temperature;    /* 0: greedy */
+    int32_t top_k;        /* 0: off */
+    float top_p;          /* 1: off */
+    float min_p;          /* 0: off */
+    float repeat_penalty; /* 1: off */
+    int32_t repeat_last_n;
+    uint64_t seed;
+} qig_sampler_params;
+
+typedef struct { /* one record a token; DESIGN of each field in docs/formats.md */
+    float phi;        /* mean over heads and blocks of ln N_eff / ln n, in [0, 1] */
+    float surprise;   /* sqrt(1 - sqrt p) of the token that came, in [0, 1]; 0 for the first */
+    float confidence; /* purity of the next distribution times (1 - running mean of surprise), in [0, 1] */
+    float agency;     /* active / possible pairs, in [0, 1] */
+    float curvature;  /* mean angle by which a block turned the state, radians */
+    float kappa;      /* running coupling kappa_eff at this context length */
+    int32_t blocks_run;
+    uint64_t bytes_read; /* weights and cache read for this token; a pass's weights are shared evenly by its tokens */
+} qig_telemetry;
+
+QIG_API int qig_session_new(qig_model *m, const qig_session_params *p, qig_session **out, char *err, size_t errlen);
+QIG_API void qig_session_free(qig_session *s);
+QIG_API int32_t qig_session_pos(const qig_session *s);   /* tokens evaluated so far */
+QIG_API int32_t qig_session_n_ctx(const qig_session *s);
+QIG_API uint64_t qig_session_cache_bytes(const qig_session *s);
+QIG_API const int32_t *qig_session_tokens(const qig_session *s); /* [pos] */
+/* Evaluates n tokens after the present position, n_batch at a time. Floats do not depend on how a text is split into calls, on n_batch or
+ * on n_threads. all_logits: NULL, or [n, vocab]; qig_session_logits has the last row either way. On an error nothing was evaluated. */
+QIG_API int qig_session_eval(qig_session *s, const int32_t *tokens, int32_t n, float *all_logits, char *err, size_t errlen);
+QIG_API const float *qig_session_logits(const qig_session *s); /* [vocab], NULL before the first eval */
+QIG_API int qig_session_telemetry(const qig_session *s, int32_t pos, qig_telemetry *out); /* of the token at pos */
+/* Forgets everything from position pos on, sampler state and telemetry included. */
+QIG_API int qig_session_rollback(qig_session *s, int32_t pos, char *err, size_t errlen);
+/* Keeps the first n_keep and the last n_tail tokens and evaluates them anew: equal to a fresh session fed those tokens. */
+QIG_API int qig_session_slide(qig_session *s, int32_t n_keep, int32_t n_tail, char *err, size_t errlen);
+QIG_API int qig_session_set_sampler(qig_session *s, const qig_sampler_params *p, char *err, size_t errlen);
+QIG_API int qig_session_sample(qig_session *s, int32_t *token, char *err, size_t errlen); /* from the last logits; does not evaluate it */
+
+/* --- measuring ------------------------------------------------------------------------------------------------------------------- */
+
+/* Sequential read bandwidth of a buffer of that many bytes with n_threads, bytes a second, best of `rounds`; 0 when out of memory. */
+QIG_API double qig_read_bandwidth(uint64_t bytes, int32_t n_threads, int32_t rounds);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,92 @@
+/* ops.h - contracts of every operation, and the table of kernels that a model is opened with.
+ *
+ * A kernel is stateless: no allocation, no threads, no globals. Integer parts are exact in every ISA; floats of one (row, token) do not
+ * depend on n, on the row range or on the thread count, so that prefill equals decode bit for bit inside one ISA. `ref` (scalar C) is the
+ * oracle and defines every rounding. One line a kernel in kernels.inc: QIG_KERNEL(op, variant, isa).
+ * Names: qig_<op>_<types>__<isa>, e.g. qig_matmul_q4_0__avx2.
+ */
+#ifndef QIG_OPS_H
+#define QIG_OPS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Q4_0: 32 weights in 18 bytes.  | fp16 d | 16 bytes: low nibbles are weights 0..15, high nibbles 16..31 |  w = d (nibble - 8) */
+typedef struct { uint16_t d; uint8_t qs[16]; } qig_block_q4_0;
+/* Q8_0: 32 weights in 34 bytes.  | fp16 d | 32 int8 |  w = d q */
+typedef struct { uint16_t d; int8_t qs[32]; } qig_block_q8_0;
+/* Activations: 32 values in 36 bytes.  d = amax / 127 (float32), q = half-to-even(x * (127 / amax)), all zero when amax == 0 */
+typedef struct { float d; int8_t qs[32]; } qig_block_a8;
+
+_Static_assert(sizeof(qig_block_q4_0) == 18, "Q4_0 block");
+_Static_assert(sizeof(qig_block_q8_0) == 34, "Q8_0 block");
+_Static_assert(sizeof(qig_block_a8) == 36, "a8 block");
+
+typedef enum { QIG_METRIC_BURES = 0, QIG_METRIC_FISHER_RAO = 1 } qig_metric;
+
+/* y[k/32] = quantize(x[k]); k % 32 == 0 */
+typedef void qig_quantize_a8_fn(const float *x, qig_block_a8 *y, int k);
+
+/* Y[n, row] = sum_k W[row, k] X[n, k] for row in [row0, row1); W rows of w_stride bytes; X rows of x_stride bytes: qig_block_a8 for q4_0 and
+ * q8_0 (k % 32 == 0), float for f16 and f32; Y rows of y_stride floats, written at Y[n * y_stride + row]. n = 1 is the decode path. */
+typedef void qig_matmul_fn(const void *w, size_t w_stride, const void *x, size_t x_stride, float *y, size_t y_stride,
+                           int k, int row0, int row1, int n);
+
+/* y[i] = x[i] g[i] / sqrt(mean(x^2) + eps) */
+typedef void qig_rmsnorm_fn(const float *x, const float *g, float *y, int d, float eps);
+/* x[i] = max(x[i], 0)^2 */
+typedef void qig_relu2_fn(float *x, int n);
+/* y[i] += x[i]; returns nothing */
+typedef void qig_add_fn(float *y, const float *x, int n);
+/* sum of a[i] b[i] */
+typedef float qig_dot_fn(const float *a, const float *b, int n);
+
+/* Overlaps of one query with n cached keys: o[j] = min(1, qs * ks[j] * sum_c q[c] k[j * k_stride + c]); the integer sum is exact (int32). */
+typedef void qig_overlap_i8_fn(const int8_t *q, float qs, const int8_t *k, size_t k_stride, const float *ks, int c, int n, float *o);
+typedef void qig_overlap_f32_fn(const float *q, const float *k, size_t k_stride, int c, int n, float *o);
+
+typedef struct {
+    qig_metric metric;
+    float scale;        /* r(L) / tau, > 0 */
+    float slope;        /* m_h >= 0, nats a position */
+    float max_distance; /* pairs with d > max_distance are cut (absolute gate); INFINITY: off */
+    float margin;       /* pairs with s < max s - margin are cut (relative gate); INFINITY: off */
+} qig_score_params;
+
+/* In place: o[j], j = 0..n-1 oldest first, the query's own key last, becomes the unnormalised weight
+ *   d = sqrt(max(0, 2 (1 - o)) + 1e-6)  (fisher_rao: 2 asin(min(d, 2) / 2)),  s = -scale d - slope (n - 1 - j),  a = exp(s - max s) or 0 where the gate
+ * cuts; the own pair (j = n - 1) is never cut, and max s runs over all n pairs that the absolute gate lets through.
+ * Returns the number of pairs let through; *sum = sum a, *sum2 = sum a^2. */
+typedef int qig_score_fn(float *o, int n, const qig_score_params *p, float *sum, float *sum2);
+
+/* out[c] = sum_j a[j] vs[j] v[j * v_stride + c]  over j in order; zero weights may be skipped. f32: without vs. */
+typedef void qig_mix_i8_fn(const float *a, const int8_t *v, size_t v_stride, const float *vs, int c, int n, float *out);
+typedef void qig_mix_f32_fn(const float *a, const float *v, size_t v_stride, int c, int n, float *out);
+
+typedef struct {
+    const char *isa;
+    qig_quantize_a8_fn *quantize_a8;
+    qig_matmul_fn *matmul_q4_0, *matmul_q8_0, *matmul_f16, *matmul_f32;
+    qig_rmsnorm_fn *rmsnorm;
+    qig_relu2_fn *relu2;
+    qig_add_fn *add;
+    qig_dot_fn *dot;
+    qig_overlap_i8_fn *overlap_i8;
+    qig_overlap_f32_fn *overlap_f32;
+    qig_score_fn *score;
+    qig_mix_i8_fn *mix_i8;
+    qig_mix_f32_fn *mix_f32;
+} qig_ops;
+
+/* The kernel set named isa, or the best one this CPU runs for NULL or "auto"; NULL when there is none of that name here.
+ * A set takes each operation from its own ISA, else from the next lower one of the ladder. */
+const qig_ops *qig_ops_get(const char *isa);
+/* "avx2,ref" */
+const char *qig_ops_list(void);
+
+/* Symmetric int8 of one vector, half to even: q = rint(x * 127 / amax). Returns the scale that makes q a unit vector, 1 / ||q|| (0 for a zero
+ * vector), when unit is set, else amax / 127. Scalar everywhere: it runs once a token and head. */
+float qig_quantize_i8(const float *x, int8_t *q, int c, int unit);
+float qig_half_to_float(uint16_t h);
+
+#endif
