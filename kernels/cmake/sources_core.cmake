@@ -1,0 +1,2 @@
+# The reader, the model object and the tokenizer.
+list(APPEND QIG_SRC_CORE src/gguf.c src/model.c src/tokenizer.c src/unicode.c)

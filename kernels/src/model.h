@@ -1,0 +1,82 @@
+/* model.h - an opened model as the engine sees it: configuration, tensors in the mapped file, kernels, tokenizer.
+ *
+ * Everything here was checked when the file was opened (docs/formats.md): sizes are positive and within the limits below, every tensor is
+ * present, has the shape written beside it, lies inside the map, and has whole blocks in a row. The engine may use it without a check.
+ */
+#ifndef QIG_MODEL_H
+#define QIG_MODEL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../include/qig.h"
+#include "gguf.h"
+#include "ops/ops.h"
+#include "tokenizer.h"
+
+/* Limits of this build; a file beyond them is refused with QIG_ERR_UNSUPPORTED. */
+enum {
+    QIG_MAX_VOCAB = 1 << 20,
+    QIG_MAX_CONTEXT = 1 << 20,
+    QIG_MAX_LAYERS = 512,
+    QIG_MAX_HEAD_DIM = 512,
+    QIG_MAX_HEADS = 1 << 12,
+    QIG_MAX_WIDTH = 1 << 20 /* d_model, hidden_dim, basin_dim, head_rank, H C */
+};
+
+typedef enum { QIG_STATE_PURE = 0, QIG_STATE_DIAGONAL = 1 } qig_state_kind;
+
+/* A matrix [ne1 out, ne0 in] (a vector has ne1 = 1) in the mapped file; rows of row_bytes, one after another. */
+typedef struct {
+    const void *data;
+    int type; /* qig_type of gguf.h: QIG_F32, QIG_F16, QIG_Q4_0, QIG_Q8_0 */
+    int64_t ne0, ne1;
+    size_t row_bytes;
+} qig_tensor;
+
+typedef struct {
+    qig_tensor attn_norm;                /* [D] F32 */
+    qig_tensor attn_q;                   /* [H C, D] */
+    qig_tensor attn_k, attn_v;           /* [G C, D] */
+    qig_tensor attn_output;              /* [D, H C] */
+    qig_tensor attn_temp;                /* [H] F32, finite, > 0 */
+    qig_tensor attn_q_gain, attn_k_gain; /* [H], [G] F32, finite; diagonal state only, else data == NULL */
+    qig_tensor ffn_norm;                 /* [D] F32 */
+    qig_tensor ffn_up;                   /* [hidden, D] */
+    qig_tensor ffn_down;                 /* [D, hidden] */
+} qig_layer;
+
+struct qig_model {
+    int32_t vocab_size, d_model, n_layers, n_heads, n_kv_heads, head_dim, hidden_dim, basin_dim;
+    int32_t head_rank;      /* qig.head_rank as it stands in the file: 0 when the head is tied */
+    int32_t head_width;     /* head_rank, or basin_dim when the head is tied: rows of output_down */
+    int32_t state_dim;      /* real entries of one state: head_dim, or 2 head_dim for diagonal with phases */
+    int32_t context_length;
+    qig_state_kind state;
+    int state_phases;       /* 0 unless diagonal */
+    qig_metric metric;
+    int all_f32;            /* every tensor is F32: the cache defaults to F32 */
+    float norm_eps;         /* > 0 */
+    float rope_base;        /* > 0 */
+    float coupling_beta, coupling_ref, coupling_min, coupling_max, kappa_0;
+    float gate_threshold;   /* [0, 1), 0: off */
+    float gate_margin;      /* >= 0 nats, 0: off */
+    const float *decay_slopes; /* [H] nats a position, finite, >= 0; NULL: off */
+
+    const qig_ops *ops;
+    qig_tensor token_embd;  /* [V, b] */
+    qig_tensor basin_proj;  /* [D, b] */
+    qig_layer *layers;      /* [n_layers] */
+    qig_tensor output_norm; /* [D] F32 */
+    qig_tensor output_down; /* [head_width, D] */
+    qig_tensor output;      /* [V, head_width]; token_embd itself when the head is tied */
+
+    uint64_t n_params, weight_bytes;
+    const char *file_type;  /* dominant type of the 2-D tensors */
+    char *name;             /* general.name, or "" */
+
+    qig_gguf *gguf;         /* owns the map */
+    qig_tokenizer *tokenizer;
+};
+
+#endif
