@@ -1,0 +1,424 @@
+"""libqig by ctypes: the prototypes of kernels/include/qig.h, and NativeModel and NativeSession over them.
+
+    with NativeModel("model.gguf") as model, model.session() as session:
+        session.eval(model.tokenize("Once upon a time"))
+        session.logits()            # float32[vocab]
+
+ctypes releases the interpreter lock during a call, so other threads run while a session evaluates.
+"""
+
+from __future__ import annotations
+
+import ctypes as ct
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qig_edge.devices.host import library_path
+from qig_edge.errors import ConfigError, ModelFileError, RuntimeFault
+from qig_edge.runtime.backend import ROLES, ContextFull, Sampling, Telemetry
+
+if TYPE_CHECKING:
+    import numpy as np
+
+ERRLEN = 512
+CACHE_TYPES = {"auto": 0, "f32": 1, "i8": 2}
+ERR_IO, ERR_FORMAT, ERR_UNSUPPORTED, ERR_CONTEXT_FULL = -2, -3, -4, -6
+
+
+class CModelInfo(ct.Structure):
+    _fields_ = [
+        *((n, ct.c_int32) for n in (
+            "vocab_size", "d_model", "n_layers", "n_heads", "n_kv_heads", "head_dim", "hidden_dim", "basin_dim", "head_rank", "context_length")),
+        *((n, ct.c_uint64) for n in ("n_params", "file_bytes", "weight_bytes")),
+        *((n, ct.c_char_p) for n in ("architecture", "name", "isa", "file_type")),
+    ]  # fmt: skip
+
+
+class CTensorInfo(ct.Structure):
+    _fields_ = [
+        ("name", ct.c_char_p), ("type", ct.c_char_p), ("n_dims", ct.c_int32), ("ne", ct.c_int64 * 4), ("offset", ct.c_uint64), ("bytes", ct.c_uint64),
+    ]  # fmt: skip
+
+
+class CSessionParams(ct.Structure):
+    _fields_ = [(n, ct.c_int32) for n in ("n_ctx", "n_threads", "n_batch", "cache_type", "prompt_telemetry")]
+
+
+class CSamplerParams(ct.Structure):
+    _fields_ = [
+        ("temperature", ct.c_float), ("top_k", ct.c_int32), ("top_p", ct.c_float), ("min_p", ct.c_float), ("repeat_penalty", ct.c_float),
+        ("repeat_last_n", ct.c_int32), ("seed", ct.c_uint64),
+    ]  # fmt: skip
+
+
+class CTelemetry(ct.Structure):
+    _fields_ = [
+        *((n, ct.c_float) for n in ("phi", "surprise", "confidence", "agency", "curvature", "kappa")),
+        ("blocks_run", ct.c_int32), ("bytes_read", ct.c_uint64),
+    ]  # fmt: skip
+
+
+_P, _I32, _I64, _STR, _SIZE = ct.c_void_p, ct.c_int32, ct.c_int64, ct.c_char_p, ct.c_size_t
+_IDS = ct.POINTER(ct.c_int32)
+_ERR = (_STR, _SIZE)
+
+# name: (result, arguments), in the order of qig.h. Byte buffers come back as void* with a length: c_char_p would stop at a NUL byte.
+PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
+    "qig_version": (_STR, ()),
+    "qig_model_open": (ct.c_int, (_STR, _STR, ct.POINTER(_P), *_ERR)),
+    "qig_model_close": (None, (_P,)),
+    "qig_model_get_info": (None, (_P, ct.POINTER(CModelInfo))),
+    "qig_model_tensor_count": (_I64, (_P,)),
+    "qig_model_tensor": (ct.c_int, (_P, _I64, ct.POINTER(CTensorInfo))),
+    "qig_model_meta_str": (_P, (_P, _STR, ct.POINTER(_SIZE))),
+    "qig_isa_list": (_STR, ()),
+    "qig_tokenize": (_I64, (_P, _STR, _SIZE, ct.c_int, _IDS, _SIZE)),
+    "qig_token_bytes": (_P, (_P, _I32, ct.c_int, ct.POINTER(_SIZE))),
+    "qig_utf8_whole": (_SIZE, (_STR, _SIZE)),
+    "qig_token_eos": (_I32, (_P,)),
+    "qig_token_eot": (_I32, (_P,)),
+    "qig_chat_turn": (_I64, (_P, _STR, _STR, _SIZE, _IDS, _SIZE)),
+    "qig_session_new": (ct.c_int, (_P, ct.POINTER(CSessionParams), ct.POINTER(_P), *_ERR)),
+    "qig_session_free": (None, (_P,)),
+    "qig_session_pos": (_I32, (_P,)),
+    "qig_session_n_ctx": (_I32, (_P,)),
+    "qig_session_cache_bytes": (ct.c_uint64, (_P,)),
+    "qig_session_tokens": (_IDS, (_P,)),
+    "qig_session_eval": (ct.c_int, (_P, _P, _I32, _P, *_ERR)),
+    "qig_session_logits": (_P, (_P,)),
+    "qig_session_telemetry": (ct.c_int, (_P, _I32, ct.POINTER(CTelemetry))),
+    "qig_session_rollback": (ct.c_int, (_P, _I32, *_ERR)),
+    "qig_session_slide": (ct.c_int, (_P, _I32, _I32, *_ERR)),
+    "qig_session_set_sampler": (ct.c_int, (_P, ct.POINTER(CSamplerParams), *_ERR)),
+    "qig_session_sample": (ct.c_int, (_P, _IDS, *_ERR)),
+    "qig_read_bandwidth": (ct.c_double, (ct.c_uint64, _I32, _I32)),
+}
+
+
+@cache
+def library() -> ct.CDLL:
+    """libqig with all prototypes set: from the package's lib/ folder (wheel), else build/host/ of a source checkout.
+
+    Raises RuntimeFault naming what to run where it is missing, does not load, or is older than this package; DeviceError on a 32-bit system.
+    """
+    path = library_path()
+    try:
+        lib = ct.CDLL(str(path))
+    except OSError as e:
+        raise RuntimeFault(f"{path} does not load ({e}): it was built for another system; build or install qig-edge again on this one") from None
+    for name, (result, arguments) in PROTOTYPES.items():
+        try:
+            function = getattr(lib, name)
+        except AttributeError:
+            raise RuntimeFault(f"{path} has no {name}: it is older than this package; build or install qig-edge again") from None
+        function.restype, function.argtypes = result, list(arguments)
+    return lib
+
+
+def isa_list() -> list[str]:
+    """Kernel sets that this build and CPU can run, best first."""
+    return library().qig_isa_list().decode().split(",")
+
+
+def read_bandwidth(n_bytes: int, n_threads: int = 1, rounds: int = 3) -> float:
+    """Sequential read bandwidth of a buffer of n_bytes, bytes a second, best of rounds. Raises RuntimeFault when memory does not suffice."""
+    rate = float(library().qig_read_bandwidth(n_bytes, n_threads, rounds))
+    if not rate > 0:
+        raise RuntimeFault(f"a buffer of {n_bytes} bytes to measure read bandwidth could not be allocated")
+    return rate
+
+
+def utf8_whole(data: bytes) -> int:
+    """Length of the longest prefix of data that ends on a whole UTF-8 character (invalid bytes count as whole)."""
+    return int(library().qig_utf8_whole(data, len(data)))
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelInfo:
+    """What an opened file holds. Sizes in units or bytes as named; isa is the kernel set chosen, file_type the dominant type of its matrices."""
+
+    vocab_size: int
+    d_model: int
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    head_dim: int
+    hidden_dim: int
+    basin_dim: int
+    head_rank: int
+    context_length: int
+    n_params: int
+    file_bytes: int
+    weight_bytes: int
+    architecture: str
+    name: str
+    isa: str
+    file_type: str
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorInfo:
+    """One tensor of the file; shape in the file's order (the contiguous dimension first), offset and bytes from the start of the file."""
+
+    name: str
+    type: str
+    shape: tuple[int, ...]
+    offset: int
+    bytes: int
+
+
+class NativeModel:
+    """A GGUF file opened by libqig: mapped read-only, shared by its sessions, closed by close() or at the end of a with block.
+
+    isa: "auto" or one of isa_list(). Raises ModelFileError for a file that is missing, damaged or not run, RuntimeFault for a bad isa.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], isa: str = "auto") -> None:
+        self.path = Path(path)
+        self._handle: int | None = None
+        self._lib = library()
+        if not self.path.exists():
+            raise ModelFileError(f"{self.path}: no such model file")
+        if self.path.is_dir():
+            raise ModelFileError(f"{self.path}: is a folder, a GGUF file is needed; a checkpoint becomes one with 'qig-edge convert'")
+        available = isa_list()
+        if isa not in ("auto", *available):
+            raise ConfigError(f"isa = '{isa}' must be one of auto, {', '.join(available)} on this machine")
+        handle, err = _P(), ct.create_string_buffer(ERRLEN)
+        status = self._lib.qig_model_open(os.fsencode(self.path), isa.encode(), ct.byref(handle), err, ERRLEN)
+        if status:
+            message = _message(err, status)
+            if str(self.path) not in message:
+                message = f"{self.path}: {message}"
+            raise (ModelFileError if status in (ERR_IO, ERR_FORMAT, ERR_UNSUPPORTED) else RuntimeFault)(message)
+        self._handle = handle.value
+        raw = CModelInfo()
+        self._lib.qig_model_get_info(self.handle, ct.byref(raw))
+        self.info = ModelInfo(**{n: _text(getattr(raw, n)) for n, *_ in CModelInfo._fields_})
+        eot = self._lib.qig_token_eot(self.handle)
+        self.eos: int = self._lib.qig_token_eos(self.handle)
+        self.eot: int | None = eot if eot >= 0 else None
+
+    @property
+    def handle(self) -> int:
+        """The qig_model pointer; raises RuntimeFault after close()."""
+        if self._handle is None:
+            raise RuntimeFault("the model is closed")
+        return self._handle
+
+    def close(self) -> None:
+        """Unmaps the file. Its sessions must be closed before; closing twice is allowed."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            self._lib.qig_model_close(handle)
+
+    def __enter__(self) -> NativeModel:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None) is not None:
+            self.close()
+
+    def tensors(self) -> list[TensorInfo]:
+        """Every tensor of the file, in its order."""
+        out, raw = [], CTensorInfo()
+        for i in range(self._lib.qig_model_tensor_count(self.handle)):
+            _check(self._lib.qig_model_tensor(self.handle, i, ct.byref(raw)), None)
+            out.append(TensorInfo(raw.name.decode(), raw.type.decode(), tuple(raw.ne[: raw.n_dims]), raw.offset, raw.bytes))
+        return out
+
+    def metadata(self, key: str) -> str | None:
+        """String metadata by key ("tokenizer.chat_template"), None where it is absent or no string."""
+        n = _SIZE()
+        pointer = self._lib.qig_model_meta_str(self.handle, key.encode(), ct.byref(n))
+        return ct.string_at(pointer, n.value).decode("utf-8", "replace") if pointer else None
+
+    def tokenize(self, text: str | bytes, *, parse_special: bool = False) -> list[int]:
+        """Token ids of a text (any bytes). parse_special: control tokens in the text are recognised; never set it for what a user typed."""
+        data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else bytes(text)
+        return self._ids(len(data) + 1, lambda out, cap: self._lib.qig_tokenize(self.handle, data, len(data), int(parse_special), out, cap))
+
+    def chat_turn(self, role: str, content: str | None) -> list[int]:
+        """One chat turn as tokens; content None: the header alone. Raises ConfigError for an unknown role, RuntimeFault without a chat format."""
+        if role not in ROLES:
+            raise ConfigError(f"role = '{role}' must be one of {', '.join(ROLES)}")
+        if self.eot is None:
+            raise RuntimeFault(f"{self.path}: this model has no chat format; use 'qig-edge generate'")
+        data = None if content is None else content.encode("utf-8", "surrogatepass")
+        n = len(data or b"")
+        return self._ids(n + 8, lambda out, cap: self._lib.qig_chat_turn(self.handle, role.encode(), data, n, out, cap))
+
+    def _ids(self, cap: int, call: Callable[[Any, int], int]) -> list[int]:
+        """Runs a call that writes ids, again with a larger buffer where the first was too small."""
+        while True:
+            out = (ct.c_int32 * cap)()
+            n = call(out, cap)
+            if n < 0:
+                _check(int(n), None)
+            if n <= cap:
+                return out[:n]
+            cap = n
+
+    def token_bytes(self, token: int, *, special: bool = False) -> bytes:
+        """The bytes of one token, maybe part of a UTF-8 character; control tokens are empty unless special."""
+        if not 0 <= token < self.info.vocab_size:
+            raise RuntimeFault(f"token = {token} must be in [0, {self.info.vocab_size})")
+        n = _SIZE()
+        pointer = self._lib.qig_token_bytes(self.handle, token, int(special), ct.byref(n))
+        return ct.string_at(pointer, n.value) if pointer else b""
+
+    def detokenize(self, tokens: Sequence[int], *, special: bool = False) -> bytes:
+        """The bytes of tokens, joined."""
+        return b"".join(self.token_bytes(int(t), special=special) for t in tokens)
+
+    def session(
+        self, *, n_ctx: int = 0, n_threads: int = 0, n_batch: int = 0, cache_type: str = "auto", prompt_telemetry: bool = False
+    ) -> NativeSession:
+        """A fresh timeline; arguments as NativeSession."""
+        return NativeSession(self, n_ctx=n_ctx, n_threads=n_threads, n_batch=n_batch, cache_type=cache_type, prompt_telemetry=prompt_telemetry)
+
+
+class NativeSession:
+    """One mutable timeline of a NativeModel; belongs to one thread at a time and keeps its model alive.
+
+    n_ctx: positions, 0 for the model's context length; n_threads 0: the big cores, at most 4; n_batch: tokens per prefill pass, 0 for 128;
+    cache_type "auto" (F32 for an all-F32 file, else I8), "f32" or "i8"; prompt_telemetry: also measure surprise and confidence inside prompts.
+    Raises ConfigError for an unknown cache type, RuntimeFault for values out of range or where memory does not suffice.
+    """
+
+    def __init__(
+        self, model: NativeModel, *, n_ctx: int = 0, n_threads: int = 0, n_batch: int = 0, cache_type: str = "auto", prompt_telemetry: bool = False
+    ) -> None:
+        self._handle: int | None = None
+        self._lib, self.model = library(), model
+        if cache_type not in CACHE_TYPES:
+            raise ConfigError(f"cache_type = '{cache_type}' must be one of {', '.join(CACHE_TYPES)}")
+        params = CSessionParams(n_ctx, n_threads, n_batch, CACHE_TYPES[cache_type], int(prompt_telemetry))
+        handle, self._err = _P(), ct.create_string_buffer(ERRLEN)
+        _check(self._lib.qig_session_new(model.handle, ct.byref(params), ct.byref(handle), self._err, ERRLEN), self._err)
+        self._handle = handle.value
+
+    @property
+    def handle(self) -> int:
+        """The qig_session pointer; raises RuntimeFault after close()."""
+        if self._handle is None:
+            raise RuntimeFault("the session is closed")
+        return self._handle
+
+    def close(self) -> None:
+        """Frees the session and every view of its logits; closing twice is allowed."""
+        handle, self._handle = self._handle, None
+        if handle is not None and self.model._handle is not None:
+            self._lib.qig_session_free(handle)
+
+    def __enter__(self) -> NativeSession:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None) is not None:
+            self.close()
+
+    @property
+    def pos(self) -> int:
+        """Tokens evaluated so far."""
+        return int(self._lib.qig_session_pos(self.handle))
+
+    @property
+    def n_ctx(self) -> int:
+        """Positions there are."""
+        return int(self._lib.qig_session_n_ctx(self.handle))
+
+    @property
+    def cache_bytes(self) -> int:
+        """Bytes of the key/value cache."""
+        return int(self._lib.qig_session_cache_bytes(self.handle))
+
+    @property
+    def tokens(self) -> np.ndarray:
+        """int32[pos], a copy of the history."""
+        import numpy as np
+
+        n = self.pos
+        return np.array(self._lib.qig_session_tokens(self.handle)[:n] if n else [], dtype=np.int32)
+
+    def eval(self, tokens: Sequence[int] | np.ndarray) -> None:
+        """Evaluates tokens after the present position. Raises ContextFull where they do not fit; on an error nothing was evaluated."""
+        ids, n = _id_array(tokens)
+        _check(self._lib.qig_session_eval(self.handle, ids, n, None, self._err, ERRLEN), self._err)
+
+    def eval_all(self, tokens: Sequence[int] | np.ndarray) -> np.ndarray:
+        """As eval, and returns every row of logits: float32[n, vocab]."""
+        import numpy as np
+
+        ids, n = _id_array(tokens)
+        out = np.empty((n, self.model.info.vocab_size), dtype=np.float32)
+        _check(self._lib.qig_session_eval(self.handle, ids, n, out.ctypes.data, self._err, ERRLEN), self._err)
+        return out
+
+    def logits(self) -> np.ndarray:
+        """float32[vocab] after the last token, a read-only view that the next eval overwrites and close() ends: copy what must last."""
+        import numpy as np
+
+        pointer = self._lib.qig_session_logits(self.handle)
+        if not pointer:
+            raise RuntimeFault("there are no logits before the first eval")
+        view = np.ctypeslib.as_array((ct.c_float * self.model.info.vocab_size).from_address(pointer))
+        view.flags.writeable = False
+        return view
+
+    def set_sampler(self, sampling: Sampling) -> None:
+        """Sets how sample() draws and seeds it anew."""
+        params = CSamplerParams(**dataclasses.asdict(sampling))
+        _check(self._lib.qig_session_set_sampler(self.handle, ct.byref(params), self._err, ERRLEN), self._err)
+
+    def sample(self) -> int:
+        """A token drawn from the last logits; it is not evaluated."""
+        token = ct.c_int32()
+        _check(self._lib.qig_session_sample(self.handle, ct.byref(token), self._err, ERRLEN), self._err)
+        return token.value
+
+    def telemetry(self, pos: int) -> Telemetry:
+        """The record of the token at position pos. Raises RuntimeFault where there is none."""
+        raw = CTelemetry()
+        if self._lib.qig_session_telemetry(self.handle, pos, ct.byref(raw)):
+            raise RuntimeFault(f"there is no telemetry at position {pos}: the session holds {self.pos} tokens")
+        return Telemetry(**{n: getattr(raw, n) for n, *_ in CTelemetry._fields_})
+
+    def rollback(self, pos: int) -> None:
+        """Forgets everything from position pos on, sampler state and telemetry included."""
+        _check(self._lib.qig_session_rollback(self.handle, pos, self._err, ERRLEN), self._err)
+
+    def slide(self, n_keep: int, n_tail: int) -> None:
+        """Keeps the first n_keep and the last n_tail tokens and evaluates them anew."""
+        _check(self._lib.qig_session_slide(self.handle, n_keep, n_tail, self._err, ERRLEN), self._err)
+
+
+def _text(value: Any) -> Any:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else ("" if value is None else value)
+
+
+def _message(err: Any, status: int) -> str:
+    return (err.value.decode("utf-8", "replace") if err is not None else "") or f"libqig refused the call (status {status})"
+
+
+def _check(status: int, err: Any) -> None:
+    if status:
+        raise (ContextFull if status == ERR_CONTEXT_FULL else RuntimeFault)(_message(err, status))
+
+
+def _id_array(tokens: Sequence[int] | np.ndarray) -> tuple[Any, int]:
+    n = len(tokens)
+    try:
+        return (ct.c_int32 * n)(*(int(t) for t in tokens)), n
+    except (TypeError, ValueError) as e:
+        raise RuntimeFault(f"tokens must be integers: {e}") from None
