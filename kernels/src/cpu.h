@@ -1,0 +1,13 @@
+/* cpu.h - which instruction sets this processor and operating system run. */
+#ifndef QIG_CPU_H
+#define QIG_CPU_H
+
+enum {
+    QIG_CPU_AVX2 = 1u << 0, /* AVX2, FMA and F16C, with the upper register halves saved by the operating system */
+    QIG_CPU_NEON = 1u << 1  /* armv8.0 Advanced SIMD: part of every 64-bit ARM system */
+};
+
+/* The QIG_CPU_* bits that hold here. */
+unsigned qig_cpu_features(void);
+
+#endif
