@@ -39,18 +39,20 @@ def kernel_sources() -> Path | None:
 
 
 def built_part(names: tuple[str, ...], what: str) -> Path:
-    """Path of a compiled part (library or program): qig_edge/lib/ of a wheel first, then build/host/ of a source checkout.
+    """Path of a compiled part (library or program): lib/ or bin/ of a wheel first, then build/host/ of a source checkout.
 
     Raises RuntimeFault naming the command that builds it where there is none, DeviceError on a 32-bit system.
     """
     require_64bit()
-    for folder in (PACKAGE / "lib", PACKAGE.parent / "build" / "host"):
+    for folder in (PACKAGE / "lib", PACKAGE / "bin", PACKAGE.parent / "build" / "host"):
         for name in names:
             if (folder / name).is_file():
                 return folder / name
     if (PACKAGE.parent / "kernels" / "CMakeLists.txt").is_file():
-        raise RuntimeFault(f"{what} is not built yet: run 'cmake -S kernels -B build/host && cmake --build build/host' in {PACKAGE.parent}")
-    raise RuntimeFault(f"{what} is missing from this installation ({PACKAGE / 'lib'}): run 'pip install --force-reinstall qig-edge'")
+        raise RuntimeFault(
+            f"{what} is not built yet: run 'cmake -S kernels -B build/host && cmake --build build/host' in {PACKAGE.parent}"
+        )
+    raise RuntimeFault(f"{what} is missing from this installation ({PACKAGE}): run 'pip install --force-reinstall qig-edge'")
 
 
 def library_path() -> Path:

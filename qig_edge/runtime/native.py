@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes as ct
 import dataclasses
 import os
+import weakref
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -180,6 +181,7 @@ class NativeModel:
     def __init__(self, path: str | os.PathLike[str], isa: str = "auto") -> None:
         self.path = Path(path)
         self._handle: int | None = None
+        self._sessions: weakref.WeakSet[NativeSession] = weakref.WeakSet()
         self._lib = library()
         if not self.path.exists():
             raise ModelFileError(f"{self.path}: no such model file")
@@ -211,9 +213,11 @@ class NativeModel:
         return self._handle
 
     def close(self) -> None:
-        """Unmaps the file. Its sessions must be closed before; closing twice is allowed."""
+        """Closes what sessions are left and unmaps the file; closing twice is allowed."""
         handle, self._handle = self._handle, None
         if handle is not None:
+            for session in list(self._sessions):
+                session.close()
             self._lib.qig_model_close(handle)
 
     def __enter__(self) -> NativeModel:
@@ -289,7 +293,8 @@ class NativeSession:
     """One mutable timeline of a NativeModel; belongs to one thread at a time and keeps its model alive.
 
     n_ctx: positions, 0 for the model's context length; n_threads 0: the big cores, at most 4; n_batch: tokens per prefill pass, 0 for 128;
-    cache_type "auto" (F32 for an all-F32 file, else I8), "f32" or "i8"; prompt_telemetry: also measure surprise and confidence inside prompts.
+    cache_type "auto" (F32 for an all-F32 file, else I8), "f32" or "i8"; prompt_telemetry: surprise and confidence are measured inside prompts
+    too (else they are NaN there), at the price of the head for every token.
     Raises ConfigError for an unknown cache type, RuntimeFault for values out of range or where memory does not suffice.
     """
 
@@ -304,6 +309,7 @@ class NativeSession:
         handle, self._err = _P(), ct.create_string_buffer(ERRLEN)
         _check(self._lib.qig_session_new(model.handle, ct.byref(params), ct.byref(handle), self._err, ERRLEN), self._err)
         self._handle = handle.value
+        model._sessions.add(self)
 
     @property
     def handle(self) -> int:
@@ -315,7 +321,7 @@ class NativeSession:
     def close(self) -> None:
         """Frees the session and every view of its logits; closing twice is allowed."""
         handle, self._handle = self._handle, None
-        if handle is not None and self.model._handle is not None:
+        if handle is not None:
             self._lib.qig_session_free(handle)
 
     def __enter__(self) -> NativeSession:

@@ -1,0 +1,117 @@
+"""A conversation with a model: turns in the file's own format, kept as tokens, sliding when the context is full.
+
+    with NativeModel(path) as model, model.session() as session:
+        chat = Chat(model, session, system="You tell stories.")
+        for piece in chat.answer("Tell me about a fox."):
+            print(piece, end="", flush=True)
+
+When the context is full the system prompt stays and the oldest whole exchanges (question and answer) are dropped; what is left is evaluated
+anew, so that the session equals a fresh one fed the same turns.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from qig_edge.errors import RuntimeFault
+from qig_edge.runtime.backend import Backend, Sampling, Session
+from qig_edge.runtime.stream import Stats, Stop, draw, feed
+
+
+class Chat:
+    """One conversation on a session that nobody else uses. Raises RuntimeFault where the model has no chat format or the system prompt does not fit.
+
+    max_tokens bounds each answer; telemetry keeps one record a token of each answer in stats.records.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        session: Session,
+        *,
+        system: str | None = None,
+        sampling: Sampling | None = None,
+        max_tokens: int = 512,
+        telemetry: bool = False,
+    ) -> None:
+        if backend.eot is None:
+            raise RuntimeFault("this model has no chat format: use 'qig-edge generate'")
+        self.backend, self.session, self.max_tokens, self.telemetry = backend, session, max_tokens, telemetry
+        self.stop = Stop()
+        self.stats = Stats()
+        self._starts: list[int] = []  # position at which each exchange begins; the last one ends at the session's position
+        self._unevaluated: list[int] = []  # end of the last turn: goes in with the next question
+        system_ids = backend.chat_turn("system", system) if system else []
+        if len(system_ids) > session.n_ctx // 2:
+            raise RuntimeFault(f"the system prompt has {len(system_ids)} tokens, more than half of the context of {session.n_ctx}")
+        self._system = len(system_ids)
+        session.set_sampler(sampling or Sampling())
+        if system_ids:
+            session.eval(system_ids)
+
+    @property
+    def exchanges(self) -> int:
+        """Exchanges that the context still holds."""
+        return len(self._starts)
+
+    def answer(self, text: str) -> Iterator[str]:
+        """Asks `text` and yields the answer in whole UTF-8 characters; self.stats is that answer's.
+
+        Stopped by self.stop.ask(), by closing the iterator, or by the model. Raises RuntimeFault for a question that the context does not hold;
+        the conversation is then as it was.
+        """
+        self.stop.clear()
+        self.stats = stats = Stats()
+        start = time.perf_counter()
+        backend, session = self.backend, self.session
+        assert backend.eot is not None
+        question = backend.chat_turn("user", text) + backend.chat_turn("assistant", None)
+        room = session.n_ctx - self._system
+        if len(question) >= room:
+            raise RuntimeFault(f"the message has {len(question)} tokens, the context has room for {room - 1}")
+        ids = self._unevaluated + question
+        # An answer that begins with a quarter of the context free seldom has to slide in its middle.
+        reserve = min(self.max_tokens, session.n_ctx // 4)
+        if session.pos + len(ids) + reserve > session.n_ctx:
+            self._drop(len(ids) + reserve)
+            ids = self._unevaluated + question
+        stats.prompt_tokens = len(ids)
+        begin = session.pos + len(self._unevaluated)
+        if not feed(session, ids, self.stop):
+            stats.end = "stopped"
+            return
+        self._starts.append(begin)
+        self._unevaluated = [backend.eot]
+        stats.prefill_s = stats.first_token_s = time.perf_counter() - start
+        yield from draw(
+            backend,
+            session,
+            max_tokens=self.max_tokens,
+            ends={backend.eos, backend.eot},
+            stats=stats,
+            stop=self.stop,
+            make_room=lambda: self._drop(1 + session.n_ctx // 8, keep_last=True),
+            telemetry=self.telemetry,
+        )
+
+    def _drop(self, wanted: int, keep_last: bool = False) -> bool:
+        """Drops oldest whole exchanges until `wanted` positions are free, or none (keep_last: one) is left; says whether anything went."""
+        session = self.session
+        ends = [*self._starts[1:], session.pos + len(self._unevaluated)]
+        droppable = len(self._starts) - (1 if keep_last else 0)
+        if droppable < 1:
+            return False
+        free, n = session.n_ctx - session.pos, 1
+        while n < droppable and free + ends[n - 1] - self._starts[0] < wanted:
+            n += 1
+        gone = min(ends[n - 1], session.pos) - self._starts[0]
+        if n == len(self._starts):
+            self._unevaluated = []
+        tail = session.pos - self._system - gone
+        if self._system + tail:
+            session.slide(self._system, tail)
+        else:
+            session.rollback(0)
+        self._starts = [start - gone for start in self._starts[n:]]
+        return True

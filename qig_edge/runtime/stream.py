@@ -1,0 +1,147 @@
+"""Drawing tokens one by one: text in whole UTF-8 characters, statistics, a stop that another thread or a signal handler may ask for."""
+
+from __future__ import annotations
+
+import codecs
+import dataclasses
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+
+from qig_edge.errors import RuntimeFault
+from qig_edge.runtime.backend import Backend, Sampling, Session, Telemetry
+
+# Tokens of a prompt evaluated between two looks at the stop flag. Floats do not depend on the split.
+PROMPT_STEP = 256
+
+
+@dataclasses.dataclass
+class Stats:
+    """What one answer took. Times in seconds; end: "end" (the model ended it), "length", "context" (no room left) or "stopped"."""
+
+    prompt_tokens: int = 0
+    tokens: int = 0
+    prefill_s: float = 0.0
+    first_token_s: float = 0.0
+    decode_s: float = 0.0
+    end: str = "length"
+    records: list[Telemetry] = dataclasses.field(default_factory=list)
+
+    @property
+    def prefill_rate(self) -> float | None:
+        """Prompt tokens a second, None where no time was measured."""
+        return self.prompt_tokens / self.prefill_s if self.prefill_s > 0 else None
+
+    @property
+    def decode_rate(self) -> float | None:
+        """Tokens a second after the first (whose logits are the prompt's), None for fewer than two tokens."""
+        return (self.tokens - 1) / self.decode_s if self.tokens > 1 and self.decode_s > 0 else None
+
+
+class Stop:
+    """A flag that ends an answer after the token at hand; safe to set from a signal handler or another thread."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def ask(self) -> None:
+        self.asked = True
+
+    def clear(self) -> None:
+        self.asked = False
+
+
+def feed(session: Session, ids: Sequence[int], stop: Stop) -> bool:
+    """Evaluates a prompt in steps. False where it was stopped on the way: the session is then back where it was."""
+    start = session.pos
+    for i in range(0, len(ids), PROMPT_STEP):
+        if stop.asked:
+            session.rollback(start)
+            return False
+        session.eval(ids[i : i + PROMPT_STEP])
+    return True
+
+
+def draw(
+    backend: Backend,
+    session: Session,
+    *,
+    max_tokens: int,
+    ends: Collection[int],
+    stats: Stats,
+    stop: Stop,
+    make_room: Callable[[], bool],
+    telemetry: bool = False,
+) -> Iterator[str]:
+    """Draws and evaluates at most max_tokens tokens after what the session holds, yielding text in whole UTF-8 characters.
+
+    An end token (`ends`) closes the answer and is not evaluated. make_room is called when the context is full and says whether it found any.
+    stats is filled while it runs; telemetry collects one record a token.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    first = time.perf_counter()
+    try:
+        while stats.tokens < max_tokens:
+            if stop.asked:
+                stats.end = "stopped"
+                break
+            token = session.sample()
+            if token in ends:
+                stats.end = "end"
+                break
+            stats.tokens += 1
+            if stats.tokens == 1:
+                first = time.perf_counter()
+            stats.decode_s = time.perf_counter() - first
+            text = decoder.decode(backend.detokenize([token]))
+            if text:
+                yield text
+            if session.pos >= session.n_ctx and not make_room():
+                stats.end = "context"
+                break
+            session.eval([token])
+            if telemetry:
+                stats.records.append(session.telemetry(session.pos - 1))
+    finally:
+        rest = decoder.decode(b"", final=True)
+    if rest:
+        yield rest
+
+
+def generate(
+    backend: Backend,
+    session: Session,
+    text: str,
+    *,
+    sampling: Sampling,
+    max_tokens: int,
+    stats: Stats,
+    stop: Stop | None = None,
+    telemetry: bool = False,
+) -> Iterator[str]:
+    """Continues a plain text (not repeated in what is yielded) on a fresh or running session.
+
+    When the context fills up, its newer half is kept. Raises RuntimeFault for an empty text or one that the context does not hold.
+    """
+    stop = stop or Stop()
+    ids = backend.tokenize(text)
+    if not ids:
+        raise RuntimeFault("the prompt is empty: give a text to continue")
+    room = session.n_ctx - session.pos
+    if len(ids) > room:
+        raise RuntimeFault(f"the prompt has {len(ids)} tokens, the context has room for {room}")
+    start = time.perf_counter()
+    session.set_sampler(sampling)
+    stats.prompt_tokens = len(ids)
+    if not feed(session, ids, stop):
+        stats.end = "stopped"
+        return
+    stats.prefill_s = stats.first_token_s = time.perf_counter() - start
+
+    def keep_newer_half() -> bool:
+        session.slide(0, session.n_ctx // 2)
+        return session.pos < session.n_ctx
+
+    ends = {backend.eos} if backend.eot is None else {backend.eos, backend.eot}
+    yield from draw(
+        backend, session, max_tokens=max_tokens, ends=ends, stats=stats, stop=stop, make_room=keep_newer_half, telemetry=telemetry
+    )
