@@ -51,7 +51,7 @@ typedef struct {
     uint64_t n_kv, n_tensors, alignment;
     qig_kv *kv;               /* sorted by key */
     qig_gguf_tensor *tensors; /* in file order */
-    uint32_t *by_name;        /* indices into tensors, sorted by name */
+    qig_gguf_tensor **by_name; /* sorted by name */
     char *names;              /* storage of the tensors' names */
 } qig_gguf;
 

@@ -61,7 +61,7 @@ struct qig_model {
     float coupling_beta, coupling_ref, coupling_min, coupling_max, kappa_0;
     float gate_threshold;   /* [0, 1), 0: off */
     float gate_margin;      /* >= 0 nats, 0: off */
-    const float *decay_slopes; /* [H] nats a position, finite, >= 0; NULL: off */
+    float *decay_slopes;    /* [H] nats a position, finite, >= 0; NULL: off */
 
     const qig_ops *ops;
     qig_tensor token_embd;  /* [V, b] */
@@ -78,5 +78,8 @@ struct qig_model {
     qig_gguf *gguf;         /* owns the map */
     qig_tokenizer *tokenizer;
 };
+
+/* qig_model_open over a file that was read already; takes g over, also when it fails. file is only used in errors. */
+int qig_model_from_gguf(qig_gguf *g, const char *file, const char *isa, qig_model **out, char *err, size_t errlen);
 
 #endif

@@ -1,0 +1,357 @@
+/* model.c - opens a GGUF file as a qig_model: configuration and tensors held to docs/formats.md before anything uses them. */
+#define _POSIX_C_SOURCE 200809L /* strnlen */
+
+#include "model.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "error.h"
+
+enum { MAX_NAME = 255 }; /* bytes of general.name that are kept */
+
+typedef struct {
+    qig_model *m;
+    const qig_gguf *g;
+    const char *file;
+    char *err;
+    size_t errlen;
+    uint8_t *placed; /* [n_tensors] which tensors of the file found their place in the model */
+    int rc;            /* first failure; what follows it does nothing */
+} opener;
+
+#define FAIL(o, status, ...) ((o)->rc = qig_fail((o)->err, (o)->errlen, status, __VA_ARGS__))
+
+/* --- configuration ----------------------------------------------------------------------------------------------------------------- */
+
+static const qig_kv *need(opener *o, const char *key) {
+    if (o->rc) return NULL;
+    const qig_kv *kv = qig_gguf_find(o->g, key);
+    if (!kv) FAIL(o, QIG_ERR_FORMAT, "%s: key '%s' is missing", o->file, key);
+    return kv;
+}
+
+static int32_t get_int(opener *o, const char *key, int32_t min, int32_t max) {
+    const qig_kv *kv = need(o, key);
+    uint32_t v;
+    if (!kv) return 0;
+    if (!qig_kv_u32(kv, &v)) FAIL(o, QIG_ERR_FORMAT, "%s: key '%s' must be a u32", o->file, key);
+    else if (v < (uint32_t)min || v > (uint32_t)max)
+        FAIL(o, v > (uint32_t)max ? QIG_ERR_UNSUPPORTED : QIG_ERR_FORMAT, "%s: %s is %u (this build runs %d to %d)", o->file, key, v, min, max);
+    return o->rc ? 0 : (int32_t)v;
+}
+
+/* A finite number with low < v, or low <= v where closed. */
+static float get_float(opener *o, const char *key, float low, int closed) {
+    const qig_kv *kv = need(o, key);
+    float v;
+    if (!kv) return 0;
+    if (!qig_kv_f32(kv, &v)) FAIL(o, QIG_ERR_FORMAT, "%s: key '%s' must be an f32", o->file, key);
+    else if (!isfinite(v) || !(v > low || (closed && v == low)))
+        FAIL(o, QIG_ERR_FORMAT, "%s: %s is %g, it must be finite and %s %g", o->file, key, (double)v, closed ? "at least" : "above", (double)low);
+    return o->rc ? 0 : v;
+}
+
+/* Index of the key's string among choices, which end with NULL; list names them for the error. */
+static int get_choice(opener *o, const char *key, const char *const *choices, const char *list) {
+    char q[QIG_QUOTE_SIZE];
+    const qig_kv *kv = need(o, key);
+    qig_str s;
+    if (!kv) return 0;
+    if (!qig_kv_str(kv, &s)) {
+        FAIL(o, QIG_ERR_FORMAT, "%s: key '%s' must be a string", o->file, key);
+        return 0;
+    }
+    for (int i = 0; choices[i]; i++)
+        if (s.len == strlen(choices[i]) && memcmp(s.p, choices[i], s.len) == 0) return i;
+    FAIL(o, QIG_ERR_UNSUPPORTED, "%s: %s '%s' is not run by this build (%s)", o->file, strrchr(key, '.') + 1, qig_quote(q, s.p, s.len), list);
+    return 0;
+}
+
+static void read_slopes(opener *o) {
+    const char *key = "qig.attention.decay_slopes";
+    const qig_kv *kv = o->rc ? NULL : qig_gguf_find(o->g, key);
+    if (!kv) return;
+    size_t n = (size_t)o->m->n_heads;
+    if (kv->type != QIG_KV_ARRAY || kv->elem_type != QIG_KV_F32 || kv->count != n) {
+        FAIL(o, QIG_ERR_FORMAT, "%s: key '%s' must be an array of %d f32, one for each head", o->file, key, o->m->n_heads);
+        return;
+    }
+    float *slopes = o->m->decay_slopes = malloc(n * sizeof *slopes); /* a copy: in the file they stand at any byte */
+    if (!slopes) {
+        FAIL(o, QIG_ERR_MEMORY, "%s: out of memory", o->file);
+        return;
+    }
+    memcpy(slopes, kv->data, n * sizeof *slopes);
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(slopes[i]) || slopes[i] < 0)
+            FAIL(o, QIG_ERR_FORMAT, "%s: %s[%d] is %g, it must be finite and not negative", o->file, key, (int)i, (double)slopes[i]);
+}
+
+static void read_config(opener *o) {
+    static const char *const states[] = {"pure", "diagonal", NULL}, *const metrics[] = {"bures", "fisher_rao", NULL};
+    qig_model *m = o->m;
+    m->context_length = get_int(o, "qig.context_length", 1, QIG_MAX_CONTEXT);
+    m->d_model = get_int(o, "qig.embedding_length", 1, QIG_MAX_WIDTH);
+    m->n_layers = get_int(o, "qig.block_count", 1, QIG_MAX_LAYERS);
+    m->hidden_dim = get_int(o, "qig.feed_forward_length", 1, QIG_MAX_WIDTH);
+    m->n_heads = get_int(o, "qig.attention.head_count", 1, QIG_MAX_HEADS);
+    m->n_kv_heads = get_int(o, "qig.attention.head_count_kv", 1, QIG_MAX_HEADS);
+    m->head_dim = get_int(o, "qig.attention.key_length", 2, QIG_MAX_HEAD_DIM);
+    int32_t value_length = get_int(o, "qig.attention.value_length", 2, QIG_MAX_HEAD_DIM);
+    m->basin_dim = get_int(o, "qig.basin_length", 1, QIG_MAX_WIDTH);
+    m->head_rank = get_int(o, "qig.head_rank", 0, QIG_MAX_WIDTH);
+    m->head_width = m->head_rank ? m->head_rank : m->basin_dim;
+    m->norm_eps = get_float(o, "qig.attention.layer_norm_rms_epsilon", 0, 0);
+    m->rope_base = get_float(o, "qig.rope.freq_base", 0, 0);
+    m->coupling_beta = get_float(o, "qig.coupling.beta", -INFINITY, 0);
+    m->coupling_ref = get_float(o, "qig.coupling.ref", 0, 0);
+    m->coupling_min = get_float(o, "qig.coupling.min", 0, 0);
+    m->coupling_max = get_float(o, "qig.coupling.max", m->coupling_min, 1);
+    m->kappa_0 = get_float(o, "qig.coupling.kappa_0", 0, 0);
+    m->gate_threshold = get_float(o, "qig.gate.threshold", 0, 1);
+    m->gate_margin = get_float(o, "qig.gate.margin", 0, 1);
+    m->state = get_choice(o, "qig.attention.state", states, "pure, diagonal") ? QIG_STATE_DIAGONAL : QIG_STATE_PURE;
+    m->metric = get_choice(o, "qig.attention.metric", metrics, "bures, fisher_rao") ? QIG_METRIC_FISHER_RAO : QIG_METRIC_BURES;
+    if (m->state == QIG_STATE_DIAGONAL) {
+        const qig_kv *kv = need(o, "qig.attention.state_phases");
+        if (kv && !qig_kv_bool(kv, &m->state_phases)) FAIL(o, QIG_ERR_FORMAT, "%s: key 'qig.attention.state_phases' must be a bool", o->file);
+    }
+    m->state_dim = m->head_dim << m->state_phases;
+    if (o->rc) return;
+    if (m->n_heads % m->n_kv_heads)
+        FAIL(o, QIG_ERR_FORMAT, "%s: %d query heads are no multiple of %d key/value heads", o->file, m->n_heads, m->n_kv_heads);
+    else if (m->head_dim % 2 || value_length != m->head_dim)
+        FAIL(o, QIG_ERR_FORMAT, "%s: key_length %d and value_length %d must be even and equal", o->file, m->head_dim, value_length);
+    else if (m->n_heads * m->head_dim > QIG_MAX_WIDTH)
+        FAIL(o, QIG_ERR_UNSUPPORTED, "%s: %d heads of %d are wider than this build runs (%d)", o->file, m->n_heads, m->head_dim, QIG_MAX_WIDTH);
+    else if (m->gate_threshold >= 1)
+        FAIL(o, QIG_ERR_FORMAT, "%s: qig.gate.threshold is %g, it must be in [0, 1)", o->file, (double)m->gate_threshold);
+    else
+        read_slopes(o);
+}
+
+/* --- tensors ----------------------------------------------------------------------------------------------------------------------- */
+
+/* The tensor of this name and shape: a matrix [ne1, ne0] of any type, or an F32 vector [ne0] where ne1 is 0. */
+static void place(opener *o, qig_tensor *to, const char *name, int64_t ne1, int64_t ne0) {
+    if (o->rc) return;
+    const qig_gguf_tensor *t = qig_gguf_tensor_find(o->g, name);
+    uint32_t n_dims = ne1 ? 2 : 1;
+    if (!t) {
+        FAIL(o, QIG_ERR_FORMAT, "%s: tensor %s is missing", o->file, name);
+    } else if (t->n_dims != n_dims || t->ne[0] != ne0 || (ne1 && t->ne[1] != ne1)) {
+        char have[4 * 24] = "", want[2 * 24];
+        for (uint32_t d = t->n_dims, n = 0; d-- > 0;) n += (uint32_t)snprintf(have + n, sizeof have - n, "%lld%s", (long long)t->ne[d], d ? ", " : "");
+        snprintf(want, sizeof want, "%lld, %lld", (long long)ne1, (long long)ne0);
+        FAIL(o, QIG_ERR_FORMAT, "%s: tensor %s is [%s], it must be [%s]", o->file, name, have, ne1 ? want : strchr(want, ' ') + 1);
+    } else if (!ne1 && t->type != QIG_F32) {
+        FAIL(o, QIG_ERR_UNSUPPORTED, "%s: tensor %s is %s, it must be F32", o->file, name, qig_type_name(t->type));
+    } else {
+        *to = (qig_tensor){o->g->map + t->offset, (int)t->type, ne0, ne1 ? ne1 : 1, t->row_bytes};
+        o->placed[t - o->g->tensors] = 1;
+    }
+}
+
+/* Numbers that scale scores: finite, and positive where asked. The only tensor data that is read when a file is opened. */
+static void check_values(opener *o, const qig_tensor *t, const char *name, int positive) {
+    for (int64_t i = 0; !o->rc && i < t->ne0; i++) {
+        float v;
+        memcpy(&v, (const char *)t->data + (size_t)i * sizeof v, sizeof v);
+        if (!isfinite(v) || (positive && !(v > 0)))
+            FAIL(o, QIG_ERR_FORMAT, "%s: %s[%lld] is %g, it must be finite%s", o->file, name, (long long)i, (double)v, positive ? " and above 0" : "");
+    }
+}
+
+static void place_block(opener *o, int32_t n) {
+    qig_model *m = o->m;
+    qig_layer *l = &m->layers[n];
+    int64_t d = m->d_model, q = (int64_t)m->n_heads * m->head_dim, kv = (int64_t)m->n_kv_heads * m->head_dim;
+    const struct { qig_tensor *to; const char *name; int64_t ne1, ne0; } parts[] = {
+        {&l->attn_norm, "attn_norm", 0, d}, {&l->attn_q, "attn_q", q, d}, {&l->attn_k, "attn_k", kv, d}, {&l->attn_v, "attn_v", kv, d},
+        {&l->attn_output, "attn_output", d, q}, {&l->ffn_norm, "ffn_norm", 0, d}, {&l->ffn_up, "ffn_up", m->hidden_dim, d},
+        {&l->ffn_down, "ffn_down", d, m->hidden_dim}};
+    const struct { qig_tensor *to; const char *name; int64_t n; int positive, diagonal; } scales[] = {
+        {&l->attn_temp, "attn_temp", m->n_heads, 1, 0}, {&l->attn_q_gain, "attn_q_gain", m->n_heads, 0, 1},
+        {&l->attn_k_gain, "attn_k_gain", m->n_kv_heads, 0, 1}};
+    char name[64];
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        snprintf(name, sizeof name, "blk.%d.%s.weight", n, parts[i].name);
+        place(o, parts[i].to, name, parts[i].ne1, parts[i].ne0);
+    }
+    for (size_t i = 0; i < sizeof scales / sizeof *scales; i++) {
+        if (scales[i].diagonal && m->state != QIG_STATE_DIAGONAL) continue;
+        snprintf(name, sizeof name, "blk.%d.%s.weight", n, scales[i].name);
+        place(o, scales[i].to, name, 0, scales[i].n);
+        check_values(o, scales[i].to, name, scales[i].positive);
+    }
+}
+
+static void place_tensors(opener *o) {
+    qig_model *m = o->m;
+    int64_t d = m->d_model, b = m->basin_dim, v = m->vocab_size;
+    m->layers = calloc((size_t)m->n_layers, sizeof *m->layers);
+    o->placed = calloc(o->g->n_tensors + 1, 1);
+    if (!m->layers || !o->placed) {
+        FAIL(o, QIG_ERR_MEMORY, "%s: out of memory", o->file);
+        return;
+    }
+    place(o, &m->token_embd, "token_embd.weight", v, b);
+    place(o, &m->basin_proj, "basin_proj.weight", d, b);
+    for (int32_t n = 0; n < m->n_layers; n++) place_block(o, n);
+    place(o, &m->output_norm, "output_norm.weight", 0, d);
+    place(o, &m->output_down, "output_down.weight", m->head_width, d);
+    if (m->head_rank) place(o, &m->output, "output.weight", v, m->head_rank);
+    else m->output = m->token_embd;
+    for (uint64_t i = 0; !o->rc && i < o->g->n_tensors; i++) {
+        char q[QIG_QUOTE_SIZE];
+        const char *name = o->g->tensors[i].name;
+        if (!o->placed[i]) FAIL(o, QIG_ERR_UNSUPPORTED, "%s: tensor %s has no place in a model of this kind", o->file, qig_quote(q, name, strlen(name)));
+    }
+}
+
+/* Sums over all tensors, and the type that most weights of matrices have. */
+static void count_weights(qig_model *m) {
+    uint64_t of_type[QIG_Q8_0 + 1] = {0}, bytes = 0;
+    uint32_t most = QIG_F32;
+    m->all_f32 = 1;
+    for (uint64_t i = 0; i < m->gguf->n_tensors; i++) {
+        const qig_gguf_tensor *t = &m->gguf->tensors[i];
+        uint64_t weights = (uint64_t)(t->ne[0] * t->ne[1]);
+        m->n_params += weights;
+        bytes += t->bytes;
+        if (t->type != QIG_F32) m->all_f32 = 0;
+        if (t->n_dims == 2 && (of_type[t->type] += weights) > of_type[most]) most = t->type;
+    }
+    m->file_type = qig_type_name(most);
+    /* A decode step reads one row of the embedding, unless the head reads the whole table. */
+    uint64_t unread = m->head_rank ? (uint64_t)(m->token_embd.ne1 - 1) * m->token_embd.row_bytes : 0;
+    m->weight_bytes = bytes - unread;
+}
+
+/* --- opening ----------------------------------------------------------------------------------------------------------------------- */
+
+static void check_architecture(opener *o) {
+    static const char *const known[] = {"qig", NULL};
+    get_choice(o, "general.architecture", known, "qig");
+}
+
+/* Types are looked at after the architecture: a file of another architecture is named so, whatever its tensors are. */
+static void check_types(opener *o) {
+    char q[QIG_QUOTE_SIZE];
+    for (uint64_t i = 0; !o->rc && i < o->g->n_tensors; i++) {
+        const qig_gguf_tensor *t = &o->g->tensors[i];
+        if (!qig_type_name(t->type))
+            FAIL(o, QIG_ERR_UNSUPPORTED, "%s: tensor %s is of type %u (this build reads F32, F16, Q4_0 and Q8_0)", o->file,
+                 qig_quote(q, t->name, strlen(t->name)), t->type);
+    }
+}
+
+static void copy_name(opener *o) {
+    qig_str s = {"", 0};
+    const qig_kv *kv = qig_gguf_find(o->g, "general.name");
+    if (o->rc) return;
+    if (kv) qig_kv_str(kv, &s);
+    size_t n = strnlen(s.p, s.len < MAX_NAME ? s.len : MAX_NAME);
+    n = qig_utf8_whole(s.p, n);
+    o->m->name = malloc(n + 1);
+    if (!o->m->name) {
+        FAIL(o, QIG_ERR_MEMORY, "%s: out of memory", o->file);
+        return;
+    }
+    memcpy(o->m->name, s.p, n);
+    o->m->name[n] = 0;
+}
+
+int qig_model_from_gguf(qig_gguf *g, const char *file, const char *isa, qig_model **out, char *err, size_t errlen) {
+    *out = NULL;
+    qig_model *m = calloc(1, sizeof *m);
+    if (!m) {
+        qig_gguf_close(g);
+        return qig_fail(err, errlen, QIG_ERR_MEMORY, "%s: out of memory", file);
+    }
+    opener o = {.m = m, .g = g, .file = file, .err = err, .errlen = errlen};
+    m->gguf = g;
+    m->ops = qig_ops_get(isa);
+    if (!m->ops) FAIL(&o, QIG_ERR_UNSUPPORTED, "no kernel set '%s' here (auto, %s)", isa ? isa : "auto", qig_ops_list());
+    check_architecture(&o);
+    check_types(&o);
+    if (!o.rc) read_config(&o);
+    if (!o.rc) o.rc = qig_tokenizer_new(g, file, &m->tokenizer, err, errlen);
+    if (!o.rc) m->vocab_size = qig_tokenizer_size(m->tokenizer);
+    if (!o.rc) place_tensors(&o);
+    copy_name(&o);
+    free(o.placed);
+    if (o.rc) {
+        qig_model_close(m);
+        return o.rc;
+    }
+    count_weights(m);
+    *out = m;
+    return QIG_OK;
+}
+
+int qig_model_open(const char *path, const char *isa, qig_model **out, char *err, size_t errlen) {
+    if (err && errlen) err[0] = 0;
+    if (!out) return qig_fail(err, errlen, QIG_ERR_ARG, "qig_model_open: out is NULL");
+    *out = NULL;
+    if (!path) return qig_fail(err, errlen, QIG_ERR_ARG, "qig_model_open: path is NULL");
+    qig_gguf *g;
+    int rc = qig_gguf_open(path, &g, err, errlen);
+    return rc ? rc : qig_model_from_gguf(g, path, isa, out, err, errlen);
+}
+
+void qig_model_close(qig_model *m) {
+    if (!m) return;
+    qig_tokenizer_free(m->tokenizer);
+    qig_gguf_close(m->gguf);
+    free(m->decay_slopes);
+    free(m->layers);
+    free(m->name);
+    free(m);
+}
+
+/* --- what the file holds ----------------------------------------------------------------------------------------------------------- */
+
+void qig_model_get_info(const qig_model *m, qig_model_info *out) {
+    *out = (qig_model_info){
+        .vocab_size = m->vocab_size, .d_model = m->d_model, .n_layers = m->n_layers, .n_heads = m->n_heads, .n_kv_heads = m->n_kv_heads,
+        .head_dim = m->head_dim, .hidden_dim = m->hidden_dim, .basin_dim = m->basin_dim, .head_rank = m->head_rank,
+        .context_length = m->context_length, .n_params = m->n_params, .file_bytes = m->gguf->size, .weight_bytes = m->weight_bytes,
+        .architecture = "qig", .name = m->name, .isa = m->ops->isa, .file_type = m->file_type};
+}
+
+int64_t qig_model_tensor_count(const qig_model *m) { return (int64_t)m->gguf->n_tensors; }
+
+int qig_model_tensor(const qig_model *m, int64_t i, qig_tensor_info *out) {
+    if (i < 0 || (uint64_t)i >= m->gguf->n_tensors) return QIG_ERR_ARG;
+    const qig_gguf_tensor *t = &m->gguf->tensors[i];
+    *out = (qig_tensor_info){.name = t->name, .type = qig_type_name(t->type), .n_dims = (int32_t)t->n_dims, .offset = t->offset, .bytes = t->bytes};
+    memcpy(out->ne, t->ne, sizeof out->ne);
+    return QIG_OK;
+}
+
+const char *qig_model_meta_str(const qig_model *m, const char *key, size_t *len) {
+    const qig_kv *kv = qig_gguf_find(m->gguf, key);
+    qig_str s;
+    *len = 0;
+    if (!kv || !qig_kv_str(kv, &s)) return NULL;
+    *len = s.len;
+    return s.p;
+}
+
+const char *qig_isa_list(void) { return qig_ops_list(); }
+
+int64_t qig_tokenize(const qig_model *m, const char *text, size_t len, int parse_special, int32_t *out, size_t cap) {
+    return qig_tokenizer_encode(m->tokenizer, text, len, parse_special, out, cap);
+}
+
+const char *qig_token_bytes(const qig_model *m, int32_t token, int special, size_t *len) { return qig_tokenizer_bytes(m->tokenizer, token, special, len); }
+
+int32_t qig_token_eos(const qig_model *m) { return qig_tokenizer_eos(m->tokenizer); }
+int32_t qig_token_eot(const qig_model *m) { return qig_tokenizer_eot(m->tokenizer); }
+
+int64_t qig_chat_turn(const qig_model *m, const char *role, const char *content, size_t len, int32_t *out, size_t cap) {
+    return qig_tokenizer_chat_turn(m->tokenizer, role, content, len, out, cap);
+}
