@@ -1,0 +1,181 @@
+"""A GGUF of a preset's shape with random weights at Q4_0: what a model of that size costs, before anybody trained it.
+
+Weights keep the variance of their layer's input, so that activations stay finite; the tokenizer has the bytes and made-up merges.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qig_edge.config import ModelConfig, preset_model
+from qig_edge.errors import ConfigError
+from qig_edge.runtime.files import replacing
+
+if TYPE_CHECKING:
+    import numpy as np
+    from gguf import GGUFWriter
+
+CONTROL = ("<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
+BLOCK = 32
+# standard deviation of a nibble drawn evenly from 0..15
+NIBBLE_STD = (255 / 12) ** 0.5
+MAKE = 1  # counted up when the file made from the same preset changes
+
+
+def cache_dir() -> Path:
+    """Folder for files that can be made again: XDG_CACHE_HOME/qig-edge, ~/Library/Caches/qig-edge on a Mac."""
+    default = Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
+    return Path(os.environ.get("XDG_CACHE_HOME") or default) / "qig-edge"
+
+
+def random_model(preset: str, folder: Path | None = None, progress: Callable[[int, int], None] | None = None) -> Path:
+    """Path of the random Q4_0 model of a preset's shape, made in the cache folder where it is not there yet.
+
+    Raises ConfigError for an unknown preset, a transformer twin (another architecture), or widths that Q4_0 blocks do not divide.
+    """
+    config = preset_model(preset)
+    if config.attention != "qfi" or not config.basin_dim:
+        raise ConfigError(f"preset '{preset}' is a dense twin: --random makes QIG models only")
+    mark = hashlib.sha256(json.dumps([MAKE, config.to_dict()], sort_keys=True).encode()).hexdigest()[:12]
+    path = (folder or cache_dir()) / f"random-{preset}-{mark}.gguf"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_random(config, f"random-{preset}", path, progress)
+    return path
+
+
+def matrices(config: ModelConfig) -> dict[str, tuple[int, int]]:
+    """Name and [out, in] of every matrix of a model, in the order of docs/formats.md."""
+    d, c, b, r = config.d_model, config.head_dim, config.embed_dim, config.head_width
+    shapes = {"token_embd.weight": (config.vocab_size, b), "basin_proj.weight": (d, b)}
+    for n in range(config.n_layers):
+        shapes |= {
+            f"blk.{n}.attn_q.weight": (config.n_heads * c, d),
+            f"blk.{n}.attn_k.weight": (config.n_kv_heads * c, d),
+            f"blk.{n}.attn_v.weight": (config.n_kv_heads * c, d),
+            f"blk.{n}.attn_output.weight": (d, config.n_heads * c),
+            f"blk.{n}.ffn_up.weight": (config.hidden_dim, d),
+            f"blk.{n}.ffn_down.weight": (d, config.hidden_dim),
+        }
+    shapes["output_down.weight"] = (r, d)
+    if config.head_rank:
+        shapes["output.weight"] = (config.vocab_size, r)
+    return shapes
+
+
+def write_random(
+    config: ModelConfig, name: str, path: Path, progress: Callable[[int, int], None] | None = None, seed: int = 0
+) -> None:
+    """Writes the model; `path` appears whole or not at all. progress(done, total) counts matrices."""
+    import gguf
+    import numpy as np
+
+    shapes = matrices(config)
+    odd = sorted({width for _, width in shapes.values() if width % BLOCK})
+    if odd:
+        raise ConfigError(f"{name}: rows of {odd[0]} weights do not divide into Q4_0 blocks of {BLOCK}")
+    rng = np.random.default_rng(seed)
+    with replacing(path) as partial:
+        writer = gguf.GGUFWriter(partial, "qig")
+        _write_keys(writer, config, name)
+        for done, (tensor, (rows, width)) in enumerate(shapes.items()):
+            writer.add_tensor(tensor, _random_q4_0(rng, rows, width), raw_dtype=gguf.GGMLQuantizationType.Q4_0)
+            if progress:
+                progress(done + 1, len(shapes))
+        for n in range(config.n_layers):
+            writer.add_tensor(f"blk.{n}.attn_norm.weight", np.ones(config.d_model, np.float32))
+            writer.add_tensor(f"blk.{n}.ffn_norm.weight", np.ones(config.d_model, np.float32))
+            writer.add_tensor(f"blk.{n}.attn_temp.weight", np.full(config.n_heads, config.temperature_init, np.float32))
+            if config.state == "diagonal":
+                writer.add_tensor(f"blk.{n}.attn_q_gain.weight", np.ones(config.n_heads, np.float32))
+                writer.add_tensor(f"blk.{n}.attn_k_gain.weight", np.ones(config.n_kv_heads, np.float32))
+        writer.add_tensor("output_norm.weight", np.ones(config.d_model, np.float32))
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+
+
+def _random_q4_0(rng: np.random.Generator, rows: int, width: int) -> np.ndarray:
+    """uint8[rows, bytes]: blocks of an fp16 scale and 32 nibbles, weights of standard deviation 1 / sqrt(width)."""
+    import numpy as np
+
+    blocks = rows * width // BLOCK
+    out = np.empty((blocks, 2 + BLOCK // 2), np.uint8)
+    scale = (rng.uniform(0.9, 1.1, blocks) / (NIBBLE_STD * width**0.5)).astype("<f2")
+    out[:, :2] = scale.view(np.uint8).reshape(blocks, 2)
+    out[:, 2:] = rng.integers(0, 256, (blocks, BLOCK // 2), dtype=np.uint8)
+    return out.reshape(rows, -1)
+
+
+def _write_keys(writer: GGUFWriter, config: ModelConfig, name: str) -> None:
+    import gguf
+
+    writer.add_name(name)
+    writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q4_0)
+    writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+    integers = {
+        "context_length": config.context_length,
+        "embedding_length": config.d_model,
+        "block_count": config.n_layers,
+        "feed_forward_length": config.hidden_dim,
+        "attention.head_count": config.n_heads,
+        "attention.head_count_kv": config.n_kv_heads,
+        "attention.key_length": config.head_dim,
+        "attention.value_length": config.head_dim,
+        "basin_length": config.basin_dim,
+        "head_rank": config.head_rank,
+    }
+    floats = {
+        "attention.layer_norm_rms_epsilon": config.norm_eps,
+        "rope.freq_base": config.rope_base,
+        "coupling.beta": config.coupling_beta,
+        "coupling.ref": config.coupling_ref,
+        "coupling.min": config.coupling_min,
+        "coupling.max": config.coupling_max,
+        "coupling.kappa_0": config.kappa_0,
+        "gate.threshold": config.gate_threshold,
+        "gate.margin": config.gate_margin,
+    }
+    for key, number in integers.items():
+        writer.add_uint32(f"qig.{key}", number)
+    for key, value in floats.items():
+        writer.add_float32(f"qig.{key}", value)
+    writer.add_string("qig.attention.state", config.state)
+    writer.add_string("qig.attention.metric", config.metric)
+    if config.state == "diagonal":
+        writer.add_bool("qig.attention.state_phases", config.state_phases)
+    if config.decay:
+        writer.add_array("qig.attention.decay_slopes", config.decay_slopes())
+    for role, token in zip(("system", "user", "assistant", "end"), CONTROL[1:], strict=True):
+        writer.add_string(f"qig.chat.{role}", token)
+    tokens, merges = _vocabulary(config.vocab_size)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(tokens)
+    writer.add_token_types([3] * len(CONTROL) + [1] * (len(tokens) - len(CONTROL)))
+    writer.add_token_merges(merges)
+    writer.add_eos_token_id(0)
+    writer.add_eot_token_id(4)
+
+
+def _vocabulary(size: int) -> tuple[list[str], list[str]]:
+    """Control tokens, the 256 bytes in GPT-2's letters, and then each token so far joined with each byte until there are `size`."""
+    if size < len(CONTROL) + 256:
+        raise ConfigError(f"vocab_size = {size} must be at least {len(CONTROL) + 256}: the bytes and the control tokens")
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    letters = [chr(c) for c in plain] + [chr(256 + i) for i in range(256 - len(plain))]
+    tokens, merges = [*CONTROL, *letters], []
+    i = len(CONTROL)
+    while len(tokens) < size:
+        for letter in letters[: size - len(tokens)]:
+            merges.append(f"{tokens[i]} {letter}")
+            tokens.append(tokens[i] + letter)
+        i += 1
+    return tokens, merges

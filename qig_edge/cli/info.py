@@ -1,0 +1,114 @@
+"""qig-edge info: what a model file or a preset holds."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from qig_edge.cli import options as opt
+
+if TYPE_CHECKING:
+    from qig_edge.runtime.native import NativeModel
+
+# bytes of 32 weights
+BLOCK_BYTES = {"F16": 64, "Q8_0": 34, "Q4_0": 18}
+
+
+def command(
+    model: opt.Model = None,
+    preset: Annotated[str | None, typer.Option(help="A preset instead of a file: its parameters by part.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    tensors: Annotated[bool, typer.Option("--tensors", help="List every tensor of the file.")] = False,
+    isa: opt.Isa = "auto",
+) -> None:
+    """Show what a model file holds: shape, types, size, bits a weight, kernels. Or, with --preset, what a preset's model would."""
+    from qig_edge.errors import ConfigError
+
+    if preset is not None:
+        if model is not None or tensors:
+            raise ConfigError("--preset describes a preset: it goes without MODEL and --tensors")
+        shown = preset_facts(preset)
+    else:
+        from qig_edge.runtime.assets import model_path
+        from qig_edge.runtime.native import NativeModel
+
+        with NativeModel(model_path(model), isa) as opened:
+            shown = file_facts(opened, tensors)
+    if as_json:
+        print(json.dumps(shown))
+    else:
+        _print_table(shown)
+
+
+def file_facts(model: NativeModel, tensors: bool) -> dict[str, Any]:
+    """Facts about an opened file; sizes in bytes."""
+    import dataclasses
+
+    from qig_edge.runtime.native import isa_list
+
+    listed = model.tensors()
+    types: dict[str, int] = {}
+    for t in listed:
+        types[t.type] = types.get(t.type, 0) + t.bytes
+    facts = {
+        "file": str(model.path),
+        **dataclasses.asdict(model.info),
+        "bits_per_weight": 8 * sum(t.bytes for t in listed) / model.info.n_params,
+        "tensor_bytes_by_type": types,
+        "tensor_count": len(listed),
+        "chat_format": model.eot is not None,
+        "isa_available": isa_list(),
+    }
+    if tensors:
+        facts["tensors"] = [dataclasses.asdict(t) for t in listed]
+    return facts
+
+
+def preset_facts(name: str) -> dict[str, Any]:
+    """Parameters of a preset's model by part, and the bytes of its weights at each type: vectors (norms, temperatures, gains) stay F32."""
+    from qig_edge.config import preset_model
+
+    config = preset_model(name)
+    parts = config.param_counts()
+    vectors = parts["norms"]
+    if config.attention == "qfi":
+        gains = config.n_heads + config.n_kv_heads if config.state == "diagonal" else 0
+        vectors += config.n_layers * (config.n_heads + gains)
+    matrices = parts["total"] - vectors
+    return {
+        "preset": name,
+        **config.to_dict(),
+        "parameters": parts,
+        "weight_bytes": {kind: matrices * size // 32 + 4 * vectors for kind, size in BLOCK_BYTES.items()},
+    }
+
+
+def _print_table(facts: dict[str, Any]) -> None:
+    """Two aligned columns; nested tables indented; tensors one a line."""
+    tensors = facts.pop("tensors", [])
+    width = max(len(k) for k in facts) + 2
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            print(key)
+            for inner, count in value.items():
+                print(f"  {inner:<{width - 2}}{count:,}")
+        else:
+            print(f"{key:<{width}}{_shown(key, value)}")
+    if tensors:
+        print("tensors")
+        longest = max(len(t["name"]) for t in tensors)
+        for t in tensors:
+            shape = " x ".join(str(n) for n in t["shape"])
+            print(f"  {t['name']:<{longest}}  {t['type']:<5} {shape:<16} {t['bytes']:>12,} bytes at {t['offset']:,}")
+
+
+def _shown(key: str, value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(str(v) for v in value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, int) and not isinstance(value, bool) and key.endswith(("_bytes", "n_params")):
+        return f"{value:,}"
+    return str(value)

@@ -1,0 +1,183 @@
+"""`qig-edge train`: a model from text."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from qig_edge.errors import CheckpointError, ConfigError, MissingExtra
+
+if TYPE_CHECKING:
+    from qig_edge.train.loop import Progress
+
+
+def command(
+    data: Annotated[list[str], typer.Option("--data", help="FILE, folder or hf:NAME; FILE=2 counts it twice. .txt, .jsonl (text or messages), .xz, .zst. Repeatable.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the run: checkpoints, metrics, plot.")],
+    preset: Annotated[str, typer.Option("--preset", help="Model and training settings.")] = "qig-nano",
+    final_data: Annotated[list[str] | None, typer.Option("--final-data", help="Data of the final phase, while the learning rate falls [default: --data].")] = None,
+    tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="A tokenizer.json or its folder [default: trained on the data].")] = None,
+    shards: Annotated[Path | None, typer.Option("--shards", help="Folder for the tokenized data, shared between runs [default: OUT/shards].")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
+    tokens: Annotated[int | None, typer.Option("--tokens", help="Length of the run.")] = None,
+    batch_tokens: Annotated[int | None, typer.Option("--batch-tokens", help="Tokens a step.")] = None,
+    micro_tokens: Annotated[int | None, typer.Option("--micro-tokens", help="Tokens a forward pass: lower it where memory is short.")] = None,
+    context: Annotated[int | None, typer.Option("--context", help="Window in tokens.")] = None,
+    final_context: Annotated[int | None, typer.Option("--final-context", help="Window of the final phase.")] = None,
+    decay_share: Annotated[float | None, typer.Option("--decay-share", help="Share of the run that is the final phase.")] = None,
+    quantize_share: Annotated[float | None, typer.Option("--quantize-share", help="Share of the run, at its end, that is 4-bit aware.")] = None,
+    optimizer: Annotated[str | None, typer.Option("--optimizer", help="adamw or muon.")] = None,
+    learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="Of AdamW.")] = None,
+    matrix_learning_rate: Annotated[float | None, typer.Option("--matrix-learning-rate", help="Of Muon, for the blocks' matrices.")] = None,
+    precision: Annotated[str | None, typer.Option("--precision", help="auto, float32 or bfloat16.")] = None,
+    compile_: Annotated[bool | None, typer.Option("--compile/--no-compile", help="torch.compile [default: on a GPU].")] = None,
+    eval_tokens: Annotated[int | None, typer.Option("--eval-tokens", help="Evaluate every so many tokens.")] = None,
+    save_tokens: Annotated[int | None, typer.Option("--save-tokens", help="Save every so many tokens.")] = None,
+    warmup_tokens: Annotated[int | None, typer.Option("--warmup-tokens", help="Length of the warm-up.")] = None,
+    validation_permille: Annotated[int | None, typer.Option("--validation-permille", help="Documents held out, of 1000.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Of weights and data order.")] = None,
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads [default: all].")] = None,
+) -> None:
+    """Train a model from text. Ctrl-C saves; --resume goes on where it stopped."""
+    from qig_edge.config import ModelConfig, load_preset
+    from qig_edge.train.config import TrainConfig
+    from qig_edge.train.sources import Source
+
+    tables = load_preset(preset)
+    model_config = ModelConfig.from_dict(tables["model"], f"preset '{preset}'")
+    given = {
+        "tokens": tokens,
+        "batch_tokens": batch_tokens,
+        "micro_tokens": micro_tokens,
+        "context": context,
+        "final_context": final_context,
+        "decay_share": decay_share,
+        "quantize_share": quantize_share,
+        "optimizer": optimizer,
+        "learning_rate": learning_rate,
+        "matrix_learning_rate": matrix_learning_rate,
+        "precision": precision,
+        "compile": compile_,
+        "eval_tokens": eval_tokens,
+        "save_tokens": save_tokens,
+        "warmup_tokens": warmup_tokens,
+        "validation_permille": validation_permille,
+        "seed": seed,
+    }
+    settings = {**tables.get("train", {}), **{k: v for k, v in given.items() if v is not None}}
+    config = TrainConfig.from_dict(settings, "training settings")
+    config.check_model(model_config)
+    first, final = [Source.parse(d) for d in data], [Source.parse(d) for d in final_data or data]
+    for source in first + final:
+        if not source.name.startswith("hf:"):
+            source.files()
+    _check_out(out, resume)
+    try:
+        import torch
+    except ImportError:
+        raise MissingExtra("qig-edge train", "train") from None
+    if threads:
+        torch.set_num_threads(threads)
+    if compile_ is None and "compile" not in settings and torch.cuda.is_available():
+        config = dataclasses.replace(config, compile=True)
+    _train(out, model_config, config, first, final, tokenizer, shards or out / "shards", resume)
+
+
+def _check_out(out: Path, resume: bool) -> None:
+    from qig_edge.train import checkpoint
+
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"--out '{out}' is a file")
+    found = checkpoint.steps(out) if out.is_dir() else []
+    if found and not resume:
+        raise CheckpointError(f"'{out}' already holds a run (up to {found[-1].name}): add --resume to continue it, or choose another --out")
+    if resume and not found:
+        raise CheckpointError(f"'{out}' holds no checkpoint to resume")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise ConfigError(f"--out '{out}': {e.strerror}") from None
+
+
+def _train(out: Path, model_config: Any, config: Any, first: list, final: list, tokenizer_from: Path | None, shards_dir: Path, resume: bool) -> None:
+    import torch
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    from qig_edge.model.kernel import Kernel
+    from qig_edge.train import shards as shards_module
+    from qig_edge.train.loop import Trainer, World
+    from qig_edge.train.plot import plot_losses
+
+    unique = {s.name: s for s in first + final}
+    with World.join() as world:
+        main = world.rank == 0
+        console = Console(stderr=True, quiet=not main)
+
+        def prepare() -> Any:
+            with console.status("tokenizing") as status:
+                return shards_module.prepare(
+                    shards_dir,
+                    list(unique.values()),
+                    tokenizer_from,
+                    model_config.vocab_size,
+                    config.validation_permille,
+                    config.validation_bytes,
+                    lambda text, share: status.update(f"{text} ({share:.0%})"),
+                )
+
+        if main:
+            tokenizer, shards = prepare()
+        if world.size > 1:
+            torch.distributed.barrier()
+            if not main:
+                tokenizer, shards = prepare()
+        torch.manual_seed(config.seed)
+        model = Kernel(model_config)
+        trainer = Trainer(out, model, config, tokenizer, shards, {s.name: s.weight for s in first}, {s.name: s.weight for s in final}, world)
+        if resume:
+            trainer.resume()
+        if main:
+            _describe(console, model_config, config, trainer, world)
+        columns = (
+            TextColumn("{task.completed:.1f}/{task.total:.1f}M tokens"),
+            BarColumn(),
+            TextColumn("loss {task.fields[loss]:.3f}  {task.fields[speed]:.0f} tok/s"),
+            TimeRemainingColumn(),
+        )
+        with Bar(*columns, console=console, disable=not main) as bar:
+            task = bar.add_task("train", total=config.steps * config.batch_tokens / 1e6, loss=float("nan"), speed=0.0)
+            bar.update(task, completed=trainer.step * config.batch_tokens / 1e6)
+
+            def report(p: Progress) -> None:
+                bar.update(task, completed=p.tokens / 1e6, loss=p.loss, speed=p.tokens_per_second)
+                if p.bits_per_byte:
+                    parts = "  ".join(f"{Path(k).name.split('.')[0]} {v:.3f}" for k, v in p.bits_per_byte.items())
+                    console.print(f"{p.tokens / 1e6:.2f}M tokens: held-out bits per byte {parts}", highlight=False)
+
+            finished = trainer.run(report)
+        if main:
+            plot_losses(out)
+    if main:
+        if not finished:
+            print(f"stopped at step {trainer.step} of {config.steps}; --resume goes on from there", file=sys.stderr)
+            raise typer.Exit(130)
+        print(out / f"step-{trainer.step:08d}")
+
+
+def _describe(console: Any, model_config: Any, config: Any, trainer: Any, world: Any) -> None:
+    counts = model_config.param_counts()
+    console.print(
+        f"{counts['total'] / 1e6:.2f}M parameters, {config.steps} steps of {config.batch_tokens} tokens on {world.size} x {world.device}"
+        f"{' in bfloat16' if trainer.bfloat16 else ''}{', compiled' if config.compile else ''}, {os.cpu_count()} cores, step {trainer.step}",
+        highlight=False,
+    )
+    for name, mixture in (("data", trainer.mixtures[False]), ("final data", trainer.mixtures[True])):
+        parts = ", ".join(f"{Path(k).name} {v:.0%}" for k, v in mixture.shares.items())
+        console.print(f"{name}: {parts}", highlight=False)
