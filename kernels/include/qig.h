@@ -92,8 +92,12 @@ QIG_API int64_t qig_chat_turn(const qig_model *m, const char *role, const char *
 typedef struct {
     int32_t n_ctx;      /* positions; 0: the model's context length */
     int32_t n_threads;  /* 0: number of big cores, at most 4 */
-    int32_t n_batch;    /* tokens per prefill pass; 0: 128 */
+    int32_t n_batch;    /* tokens per prefill pass; 0: 128, fewer for a wide model (work buffers stay under 8 MiB) */
     int32_t cache_type; /* qig_cache_type */
+    /* 0: an evaluation of several tokens without all_logits computes the distribution after its last token only: surprise of all its tokens
+     * and confidence of all but the last are not observed (NaN) and leave the running mean of surprise alone. 1: every distribution is
+     * computed, and telemetry agrees with one-by-one evaluation, at the price of the head for every token. */
+    int32_t prompt_telemetry;
 } qig_session_params;
 
 typedef struct {
@@ -121,6 +125,7 @@ QIG_API int qig_session_new(qig_model *m, const qig_session_params *p, qig_sessi
 QIG_API void qig_session_free(qig_session *s);
 QIG_API int32_t qig_session_pos(const qig_session *s);   /* tokens evaluated so far */
 QIG_API int32_t qig_session_n_ctx(const qig_session *s);
+QIG_API int32_t qig_session_n_threads(const qig_session *s); /* as chosen */
 QIG_API uint64_t qig_session_cache_bytes(const qig_session *s);
 QIG_API const int32_t *qig_session_tokens(const qig_session *s); /* [pos] */
 /* Evaluates n tokens after the present position, n_batch at a time. Floats do not depend on how a text is split into calls, on n_batch or
@@ -128,16 +133,19 @@ QIG_API const int32_t *qig_session_tokens(const qig_session *s); /* [pos] */
 QIG_API int qig_session_eval(qig_session *s, const int32_t *tokens, int32_t n, float *all_logits, char *err, size_t errlen);
 QIG_API const float *qig_session_logits(const qig_session *s); /* [vocab], NULL before the first eval */
 QIG_API int qig_session_telemetry(const qig_session *s, int32_t pos, qig_telemetry *out); /* of the token at pos */
-/* Forgets everything from position pos on, sampler state and telemetry included. */
+/* Forgets everything from position pos on, telemetry included; the sampler draws what it drew when the session first stood at pos (its
+ * parameters stay). The token at pos - 1 is evaluated again for its logits: the same floats. */
 QIG_API int qig_session_rollback(qig_session *s, int32_t pos, char *err, size_t errlen);
-/* Keeps the first n_keep and the last n_tail tokens and evaluates them anew: equal to a fresh session fed those tokens. */
+/* Keeps the first n_keep and the last n_tail tokens and evaluates them anew: equal to a fresh session fed those tokens in one call, but
+ * that the sampler's random numbers go on. */
 QIG_API int qig_session_slide(qig_session *s, int32_t n_keep, int32_t n_tail, char *err, size_t errlen);
 QIG_API int qig_session_set_sampler(qig_session *s, const qig_sampler_params *p, char *err, size_t errlen);
 QIG_API int qig_session_sample(qig_session *s, int32_t *token, char *err, size_t errlen); /* from the last logits; does not evaluate it */
 
 /* --- measuring ------------------------------------------------------------------------------------------------------------------- */
 
-/* Sequential read bandwidth of a buffer of that many bytes with n_threads, bytes a second, best of `rounds`; 0 when out of memory. */
+/* Sequential read bandwidth of a buffer of that many bytes with n_threads (0: as a session chooses), bytes a second: the best of `rounds` rounds, each
+ * of which reads with and without prefetching; 0 when out of memory. */
 QIG_API double qig_read_bandwidth(uint64_t bytes, int32_t n_threads, int32_t rounds);
 
 #ifdef __cplusplus

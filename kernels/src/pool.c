@@ -1,0 +1,144 @@
+/* pool.c - threads for the token loop; pool.h has the contract. */
+#include "pool.h"
+
+#include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "topology.h"
+
+/* Small and explicit: musl's default (128 KiB) is not enough under sanitizers, glibc's (8 MiB) is wasteful. */
+#define STACK_BYTES (512 * 1024)
+
+typedef struct {
+    _Alignas(64) atomic_uint value; /* a generation; it changes when the waiting ends */
+    atomic_uint sleepers;
+} event;
+
+struct qig_pool {
+    event start, phase;
+    _Alignas(64) atomic_uint arrived;
+    _Alignas(64) pthread_mutex_t mutex;
+    pthread_cond_t cond;
+    qig_pool_fn *fn;
+    void *arg;
+    int n_threads, spins, stop;
+    struct worker { qig_pool *pool; int index; pthread_t thread; } *workers; /* [n_threads - 1] */
+};
+
+static inline void relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("isb" ::: "memory"); /* yield is a no-op on most cores; isb waits some ten cycles */
+#endif
+}
+
+/* Waits until the event has left `old`. The sleeper announces itself before it looks again, the signaller changes the value before it looks
+ * for sleepers (both sequentially consistent), so one of them sees the other. */
+static void wait_past(qig_pool *p, event *e, unsigned old) {
+    for (int i = 0; i < p->spins; i++) {
+        if (atomic_load_explicit(&e->value, memory_order_acquire) != old) return;
+        relax();
+    }
+    pthread_mutex_lock(&p->mutex);
+    atomic_fetch_add(&e->sleepers, 1);
+    while (atomic_load(&e->value) == old) pthread_cond_wait(&p->cond, &p->mutex);
+    atomic_fetch_sub(&e->sleepers, 1);
+    pthread_mutex_unlock(&p->mutex);
+}
+
+static void signal_event(qig_pool *p, event *e) {
+    atomic_fetch_add(&e->value, 1);
+    if (atomic_load(&e->sleepers) == 0) return;
+    pthread_mutex_lock(&p->mutex);
+    pthread_cond_broadcast(&p->cond);
+    pthread_mutex_unlock(&p->mutex);
+}
+
+void qig_pool_barrier(qig_pool *p) {
+    if (p->n_threads == 1) return;
+    unsigned old = atomic_load_explicit(&p->phase.value, memory_order_acquire);
+    if (atomic_fetch_add(&p->arrived, 1) + 1 == (unsigned)p->n_threads) {
+        atomic_store_explicit(&p->arrived, 0, memory_order_relaxed); /* before the release in signal_event */
+        signal_event(p, &p->phase);
+    } else {
+        wait_past(p, &p->phase, old);
+    }
+}
+
+static void *worker_main(void *arg) {
+    struct worker *w = arg;
+    qig_pool *p = w->pool;
+    for (unsigned seen = 0;; seen++) {
+        wait_past(p, &p->start, seen);
+        if (p->stop) return NULL;
+        p->fn(p->arg, w->index, p->n_threads);
+        qig_pool_barrier(p);
+    }
+}
+
+void qig_pool_run(qig_pool *p, qig_pool_fn *fn, void *arg) {
+    if (p->n_threads > 1) {
+        p->fn = fn;
+        p->arg = arg;
+        signal_event(p, &p->start);
+    }
+    fn(arg, 0, p->n_threads);
+    qig_pool_barrier(p);
+}
+
+static void stop_workers(qig_pool *p, int started) {
+    p->stop = 1;
+    signal_event(p, &p->start);
+    for (int i = 0; i < started; i++) pthread_join(p->workers[i].thread, NULL);
+}
+
+qig_pool *qig_pool_new(int n_threads) {
+    void *mem = NULL;
+    if (n_threads < 1 || posix_memalign(&mem, _Alignof(qig_pool), sizeof(qig_pool)) != 0) return NULL;
+    qig_pool *p = mem;
+    *p = (qig_pool){ .n_threads = n_threads };
+    /* With more threads than processors a spinning thread keeps the one it waits for from running. */
+    p->spins = n_threads <= qig_cpu_count() ? 4000 : 0;
+    p->workers = calloc((size_t)n_threads, sizeof *p->workers);
+    if (!p->workers) {
+        free(p);
+        return NULL;
+    }
+    pthread_mutex_init(&p->mutex, NULL);
+    pthread_cond_init(&p->cond, NULL);
+    pthread_attr_t attr;
+    pthread_attr_init(&attr);
+    size_t stack = STACK_BYTES;
+#ifdef PTHREAD_STACK_MIN
+    if (stack < (size_t)PTHREAD_STACK_MIN) stack = (size_t)PTHREAD_STACK_MIN;
+#endif
+    pthread_attr_setstacksize(&attr, stack);
+    int started = 0;
+    for (; started < n_threads - 1; started++) {
+        p->workers[started].pool = p;
+        p->workers[started].index = started + 1;
+        if (pthread_create(&p->workers[started].thread, &attr, worker_main, &p->workers[started]) != 0) break;
+    }
+    pthread_attr_destroy(&attr);
+    if (started < n_threads - 1) {
+        stop_workers(p, started);
+        p->n_threads = 1;
+        qig_pool_free(p);
+        return NULL;
+    }
+    return p;
+}
+
+void qig_pool_free(qig_pool *p) {
+    if (!p) return;
+    if (p->n_threads > 1) stop_workers(p, p->n_threads - 1);
+    pthread_cond_destroy(&p->cond);
+    pthread_mutex_destroy(&p->mutex);
+    free(p->workers);
+    free(p);
+}
+
+int qig_pool_threads(const qig_pool *p) { return p->n_threads; }

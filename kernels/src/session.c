@@ -1,0 +1,329 @@
+/* session.c - a session's memory, history and bookkeeping; the arithmetic is in forward.c. */
+#include "session.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "error.h"
+#include "topology.h"
+
+#ifndef MAP_ANONYMOUS
+#define MAP_ANONYMOUS MAP_ANON
+#endif
+
+enum {
+    MAX_THREADS = 256,
+    MAX_BATCH = 4096,
+    DEFAULT_BATCH = 128,
+    WORK_BYTES = 8 << 20, /* the default batch shrinks until a pass's buffers fit */
+    HEAD_ROWS = 16,       /* distributions at a time where every token's is wanted: 2 MB at a vocabulary of 32000 */
+};
+
+static const qig_sampler_params default_sampler = { .temperature = 0, .top_k = 0, .top_p = 1, .min_p = 0, .repeat_penalty = 1, .repeat_last_n = 0, .seed = 0 };
+
+static size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
+static size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }
+
+static uint64_t tensor_bytes(const qig_tensor *t) { return t->data ? (uint64_t)t->ne1 * t->row_bytes : 0; }
+
+/* Weights read for a token (its embedding row), a pass, and a set of distributions. */
+static void count_bytes(qig_session *s) {
+    const qig_model *m = s->model;
+    s->embed_bytes = m->token_embd.row_bytes;
+    s->head_bytes = tensor_bytes(&m->output_norm) + tensor_bytes(&m->output_down) + tensor_bytes(&m->output);
+    s->block_bytes = tensor_bytes(&m->basin_proj);
+    for (int32_t l = 0; l < m->n_layers; l++) {
+        const qig_layer *y = &m->layers[l];
+        const qig_tensor *all[] = { &y->attn_norm, &y->attn_q, &y->attn_k, &y->attn_v, &y->attn_output, &y->attn_temp,
+                                    &y->attn_q_gain, &y->attn_k_gain, &y->ffn_norm, &y->ffn_up, &y->ffn_down };
+        for (size_t i = 0; i < sizeof all / sizeof *all; i++) s->block_bytes += tensor_bytes(all[i]);
+    }
+}
+
+/* One entry a buffer; the arena is laid out from the list, so that sizes stand in one place. */
+typedef struct { void **slot; size_t bytes; } buffer;
+
+enum { MAX_BUFFERS = 40 };
+
+static int list_buffers(qig_session *s, buffer *list) {
+    const qig_model *m = s->model;
+    const size_t n = (size_t)s->n_batch, x = (size_t)s->n_ctx, d = (size_t)m->d_model, heads = (size_t)m->n_heads, sd = (size_t)m->state_dim;
+    const size_t c = (size_t)m->head_dim, groups = (size_t)m->n_kv_heads, vocab = (size_t)m->vocab_size, hidden = (size_t)m->hidden_dim;
+    const size_t rows = (size_t)m->n_layers * groups * x, entry = s->cache_i8 ? 1 : sizeof(float);
+    s->norm_width = round_up(max_size(max_size(d, (size_t)m->basin_dim), (size_t)m->head_width), 32);
+    s->wide_width = max_size(max_size((heads + 2 * groups) * c, hidden), (size_t)m->head_width);
+    s->wide_q_width = round_up(max_size(max_size(heads * c, hidden), (size_t)m->head_width), 32);
+    s->scratch_width = round_up(max_size(x, sd), 16);
+    const size_t f = sizeof(float);
+    int k = 0;
+#define BUFFER(field, size) list[k++] = (buffer){ (void **)&s->field, (size) }
+    BUFFER(tokens, x * sizeof *s->tokens);
+    BUFFER(records, x * sizeof *s->records);
+    BUFFER(rng_at, (x + 1) * sizeof *s->rng_at);
+    BUFFER(keys, rows * sd * entry);
+    BUFFER(values, rows * c * entry);
+    if (s->cache_i8) {
+        BUFFER(key_scales, rows * f);
+        BUFFER(value_scales, rows * f);
+    }
+    BUFFER(x, n * d * f);
+    BUFFER(x_in, n * d * f);
+    BUFFER(norm, n * s->norm_width * f);
+    BUFFER(wide, n * s->wide_width * f);
+    BUFFER(mixed, n * heads * c * f);
+    BUFFER(norm_q, n * (s->norm_width / 32) * sizeof(qig_block_a8));
+    BUFFER(wide_q, n * (s->wide_q_width / 32) * sizeof(qig_block_a8));
+    BUFFER(query, n * heads * sd * entry);
+    BUFFER(query_scale, n * heads * f);
+    BUFFER(turn, n * sd * f);
+    BUFFER(coupling, n * f);
+    BUFFER(frequency, c * sizeof(double));
+    BUFFER(head_phi, n * heads * f);
+    BUFFER(head_active, n * heads * sizeof(int32_t));
+    BUFFER(sums, n * sizeof(qig_token_sums));
+    BUFFER(scratch, (size_t)s->n_threads * s->scratch_width * f);
+    BUFFER(logits, vocab * f);
+    if (s->prompt_telemetry) BUFFER(rows, (size_t)s->head_rows * vocab * f);
+    BUFFER(parts, n * (size_t)qig_logit_parts(m->vocab_size) * sizeof(qig_logit_part));
+    BUFFER(candidates, vocab * sizeof(qig_candidate));
+#undef BUFFER
+    s->cache_bytes = rows * (sd + c) * entry + (s->cache_i8 ? 2 * rows * f : 0);
+    return k;
+}
+
+/* Bytes of buffers that grow with n_batch, for one token. */
+static size_t pass_bytes(qig_session *s) {
+    buffer list[MAX_BUFFERS];
+    size_t with = 0, without = 0;
+    s->n_batch = 2;
+    int k = list_buffers(s, list);
+    for (int i = 0; i < k; i++) with += list[i].bytes;
+    s->n_batch = 1;
+    list_buffers(s, list);
+    for (int i = 0; i < k; i++) without += list[i].bytes;
+    return with - without;
+}
+
+static int map_arena(qig_session *s, char *err, size_t errlen) {
+    buffer list[MAX_BUFFERS];
+    int k = list_buffers(s, list);
+    size_t total = 0;
+    for (int i = 0; i < k; i++) total += round_up(list[i].bytes, 64);
+    void *mem = mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mem == MAP_FAILED)
+        return qig_fail(err, errlen, QIG_ERR_MEMORY, "no memory for a session of %d positions (%llu MiB)", (int)s->n_ctx, (unsigned long long)(total >> 20));
+    s->arena = mem;
+    s->arena_bytes = total;
+    uint8_t *at = mem;
+    for (int i = 0; i < k; i++) {
+        *list[i].slot = at;
+        at += round_up(list[i].bytes, 64);
+    }
+    return QIG_OK;
+}
+
+static int check_params(const qig_session_params *p, const qig_model *m, char *err, size_t errlen) {
+    if (p->n_ctx < 0 || p->n_ctx > QIG_MAX_CONTEXT)
+        return qig_fail(err, errlen, QIG_ERR_ARG, "n_ctx = %d must be 1 to %d, or 0 for the model's %d", (int)p->n_ctx, (int)QIG_MAX_CONTEXT, (int)m->context_length);
+    if (p->n_threads < 0 || p->n_threads > MAX_THREADS)
+        return qig_fail(err, errlen, QIG_ERR_ARG, "n_threads = %d must be 1 to %d, or 0 to choose", (int)p->n_threads, (int)MAX_THREADS);
+    if (p->n_batch < 0 || p->n_batch > MAX_BATCH)
+        return qig_fail(err, errlen, QIG_ERR_ARG, "n_batch = %d must be 1 to %d, or 0 to choose", (int)p->n_batch, (int)MAX_BATCH);
+    if (p->cache_type < QIG_CACHE_AUTO || p->cache_type > QIG_CACHE_I8)
+        return qig_fail(err, errlen, QIG_ERR_ARG, "cache_type = %d must be 0 (auto), 1 (f32) or 2 (i8)", (int)p->cache_type);
+    if (p->prompt_telemetry != 0 && p->prompt_telemetry != 1)
+        return qig_fail(err, errlen, QIG_ERR_ARG, "prompt_telemetry = %d must be 0 or 1", (int)p->prompt_telemetry);
+    return QIG_OK;
+}
+
+int qig_session_new(qig_model *m, const qig_session_params *p, qig_session **out, char *err, size_t errlen) {
+    static const qig_session_params defaults = { 0 };
+    if (!m || !out) return qig_fail(err, errlen, QIG_ERR_ARG, "qig_session_new needs a model and a place for the session");
+    *out = NULL;
+    if (!p) p = &defaults;
+    int rc = check_params(p, m, err, errlen);
+    if (rc != QIG_OK) return rc;
+    qig_session *s = calloc(1, sizeof *s);
+    if (!s) return qig_fail(err, errlen, QIG_ERR_MEMORY, "no memory for a session");
+    s->model = m;
+    s->n_ctx = p->n_ctx ? p->n_ctx : m->context_length;
+    s->cache_i8 = p->cache_type == QIG_CACHE_I8 || (p->cache_type == QIG_CACHE_AUTO && !m->all_f32);
+    s->prompt_telemetry = p->prompt_telemetry;
+    s->head_rows = HEAD_ROWS;
+    s->max_distance = qig_gate_distance(m->gate_threshold, m->metric);
+    s->margin = m->gate_margin > 0 ? m->gate_margin : INFINITY;
+    s->sampler = default_sampler;
+    s->n_threads = p->n_threads ? p->n_threads : qig_default_threads();
+    size_t fit = WORK_BYTES / pass_bytes(s);
+    s->n_batch = p->n_batch ? p->n_batch : fit < 8 ? 8 : fit < DEFAULT_BATCH ? (int32_t)fit : DEFAULT_BATCH;
+    if (s->n_batch > s->n_ctx) s->n_batch = s->n_ctx;
+    if (s->head_rows > s->n_batch) s->head_rows = s->n_batch;
+    count_bytes(s);
+    rc = map_arena(s, err, errlen);
+    if (rc == QIG_OK) {
+        s->pool = qig_pool_new(s->n_threads);
+        if (!s->pool) rc = qig_fail(err, errlen, QIG_ERR_MEMORY, "the system refuses %d threads", (int)s->n_threads);
+    }
+    if (rc != QIG_OK) {
+        qig_session_free(s);
+        return rc;
+    }
+    /* pure states turn pairs (c, c + C/2), diagonal ones each amplitude: docs/formats.md */
+    const double width = m->state == QIG_STATE_PURE ? 0.5 * m->head_dim : m->head_dim;
+    for (int c = 0; c < m->head_dim; c++) s->frequency[c] = pow(m->rope_base, -c / width);
+    s->rng = s->rng_at[0] = qig_rng_seed(s->sampler.seed);
+    *out = s;
+    return QIG_OK;
+}
+
+void qig_session_free(qig_session *s) {
+    if (!s) return;
+    qig_pool_free(s->pool);
+    if (s->arena) munmap(s->arena, s->arena_bytes);
+    free(s);
+}
+
+int32_t qig_session_pos(const qig_session *s) { return s->pos; }
+int32_t qig_session_n_ctx(const qig_session *s) { return s->n_ctx; }
+int32_t qig_session_n_threads(const qig_session *s) { return s->n_threads; }
+uint64_t qig_session_cache_bytes(const qig_session *s) { return s->cache_bytes; }
+const int32_t *qig_session_tokens(const qig_session *s) { return s->tokens; }
+const float *qig_session_logits(const qig_session *s) { return s->pos > 0 ? s->logits : NULL; }
+
+/* The record of the token at pos but for what depends on distributions. */
+static void record_blocks(qig_session *s, int32_t pos, const qig_token_sums *sums, uint64_t weight_bytes) {
+    const qig_model *m = s->model;
+    const double units = (double)m->n_layers * m->n_heads;
+    s->records[pos].telemetry = (qig_telemetry){
+        .phi = (float)(sums->phi / units),
+        .surprise = NAN,
+        .confidence = NAN,
+        .agency = (float)((double)sums->active / (units * (pos + 1))),
+        .curvature = (float)(sums->curvature / m->n_layers),
+        .kappa = m->kappa_0 * qig_coupling(m, (int64_t)pos + 1),
+        .blocks_run = m->n_layers,
+        .bytes_read = weight_bytes + sums->cache_bytes,
+    };
+    s->records[pos].mean_surprise = pos > 0 ? s->records[pos - 1].mean_surprise : 0;
+}
+
+/* Surprise of the token at pos under the distribution before it, if that was computed; moves the running mean. */
+static void record_surprise(qig_session *s, int32_t pos, double log_p) {
+    qig_record *r = &s->records[pos];
+    r->telemetry.surprise = pos > 0 ? qig_surprise(log_p) : 0;
+    if (pos > 0) r->mean_surprise += (r->telemetry.surprise - r->mean_surprise) / 16;
+}
+
+/* Confidence after the token at pos, from the distribution in parts[row]; returns its ln sum exp. */
+static double record_confidence(qig_session *s, int32_t pos, int32_t row) {
+    const int parts = qig_logit_parts(s->model->vocab_size);
+    qig_logit_stats stats = qig_logits_combine(s->parts + (size_t)row * (size_t)parts, parts);
+    s->records[pos].telemetry.confidence = (float)stats.purity * (1 - s->records[pos].mean_surprise);
+    return stats.lse;
+}
+
+/* Distributions computed at a time: as many as there is room for. */
+static int32_t head_step(const qig_session *s, const float *all_logits) { return all_logits ? s->n_batch : s->head_rows; }
+
+/* Distributions of the n tokens of a pass that began at pos0, a few at a time, to out [n, vocab] or through `rows`. */
+static void observe_pass(qig_session *s, int32_t pos0, int32_t n, float *out) {
+    const size_t vocab = (size_t)s->model->vocab_size;
+    const int32_t step = head_step(s, out);
+    for (int32_t at = 0; at < n; at += step) {
+        const int32_t count = n - at < step ? n - at : step;
+        float *rows = out ? out + (size_t)at * vocab : n == 1 ? s->logits : s->rows;
+        const int32_t first = pos0 + at;
+        double log_p = first > 0 ? (double)s->logits[s->tokens[first]] - s->lse : 0; /* before a single row overwrites it */
+        qig_forward_head(s, at, count, rows);
+        for (int32_t i = 0; i < count; i++) {
+            record_surprise(s, first + i, log_p);
+            s->lse = record_confidence(s, first + i, i);
+            if (i + 1 < count) log_p = (double)rows[(size_t)i * vocab + (size_t)s->tokens[first + i + 1]] - s->lse;
+        }
+        if (rows != s->logits) memcpy(s->logits, rows + (size_t)(count - 1) * vocab, vocab * sizeof(float));
+    }
+}
+
+/* tokens[pos .. pos + n) are in place and checked. */
+static void evaluate(qig_session *s, int32_t n, float *all_logits) {
+    const size_t vocab = (size_t)s->model->vocab_size;
+    const int observe = n == 1 || all_logits || s->prompt_telemetry;
+    const int32_t step = head_step(s, all_logits);
+    for (int32_t done = 0; done < n;) {
+        const int32_t count = n - done < s->n_batch ? n - done : s->n_batch, pos0 = s->pos, last = done + count == n;
+        qig_forward_blocks(s, pos0, count);
+        const uint64_t heads = observe ? (uint64_t)((count + step - 1) / step) : (uint64_t)last;
+        const uint64_t weights = s->embed_bytes + (s->block_bytes + heads * s->head_bytes) / (uint64_t)count;
+        for (int32_t i = 0; i < count; i++) {
+            record_blocks(s, pos0 + i, &s->sums[i], weights);
+            if (!observe && pos0 + i == 0) record_surprise(s, 0, 0);
+            s->rng_at[pos0 + i + 1] = s->rng;
+        }
+        if (observe) {
+            observe_pass(s, pos0, count, all_logits ? all_logits + (size_t)done * vocab : NULL);
+        } else if (last) {
+            qig_forward_head(s, count - 1, 1, s->logits);
+            s->lse = record_confidence(s, pos0 + count - 1, 0);
+        }
+        s->pos += count;
+        done += count;
+    }
+}
+
+int qig_session_eval(qig_session *s, const int32_t *tokens, int32_t n, float *all_logits, char *err, size_t errlen) {
+    if (!tokens || n < 1) return qig_fail(err, errlen, QIG_ERR_ARG, "nothing to evaluate: n = %d must be at least 1", (int)n);
+    for (int32_t i = 0; i < n; i++)
+        if (tokens[i] < 0 || tokens[i] >= s->model->vocab_size)
+            return qig_fail(err, errlen, QIG_ERR_ARG, "token %d at index %d is not in the vocabulary of %d", (int)tokens[i], (int)i, (int)s->model->vocab_size);
+    if (n > s->n_ctx - s->pos)
+        return qig_fail(err, errlen, QIG_ERR_CONTEXT_FULL, "the context of %d tokens is full: %d in it, %d more asked", (int)s->n_ctx, (int)s->pos, (int)n);
+    memmove(s->tokens + s->pos, tokens, (size_t)n * sizeof *tokens); /* may be the session's own history */
+    evaluate(s, n, all_logits);
+    return QIG_OK;
+}
+
+int qig_session_telemetry(const qig_session *s, int32_t pos, qig_telemetry *out) {
+    if (pos < 0 || pos >= s->pos || !out) return QIG_ERR_ARG;
+    *out = s->records[pos].telemetry;
+    return QIG_OK;
+}
+
+int qig_session_rollback(qig_session *s, int32_t pos, char *err, size_t errlen) {
+    if (pos < 0 || pos > s->pos) return qig_fail(err, errlen, QIG_ERR_ARG, "cannot roll back to %d: the session is at %d", (int)pos, (int)s->pos);
+    s->rng = s->rng_at[pos];
+    if (pos == s->pos) return QIG_OK;
+    s->pos = pos;
+    if (pos == 0) return QIG_OK;
+    /* Its record and its cache row are as they were; only the logits have to come back. */
+    qig_forward_blocks(s, pos - 1, 1);
+    qig_forward_head(s, 0, 1, s->logits);
+    const int parts = qig_logit_parts(s->model->vocab_size);
+    s->lse = qig_logits_combine(s->parts, parts).lse;
+    return QIG_OK;
+}
+
+int qig_session_slide(qig_session *s, int32_t n_keep, int32_t n_tail, char *err, size_t errlen) {
+    if (n_keep < 0 || n_tail < 0 || n_keep > s->pos || n_tail > s->pos - n_keep)
+        return qig_fail(err, errlen, QIG_ERR_ARG, "cannot keep %d + %d of %d tokens", (int)n_keep, (int)n_tail, (int)s->pos);
+    memmove(s->tokens + n_keep, s->tokens + (s->pos - n_tail), (size_t)n_tail * sizeof *s->tokens);
+    s->pos = 0;
+    s->rng_at[0] = s->rng;
+    if (n_keep + n_tail > 0) evaluate(s, n_keep + n_tail, NULL);
+    return QIG_OK;
+}
+
+int qig_session_set_sampler(qig_session *s, const qig_sampler_params *p, char *err, size_t errlen) {
+    if (!p) return qig_fail(err, errlen, QIG_ERR_ARG, "no sampler parameters given");
+    int rc = qig_sampler_check(p, err, errlen);
+    if (rc != QIG_OK) return rc;
+    s->sampler = *p;
+    s->rng = s->rng_at[s->pos] = qig_rng_seed(p->seed);
+    return QIG_OK;
+}
+
+int qig_session_sample(qig_session *s, int32_t *token, char *err, size_t errlen) {
+    if (!token || s->pos == 0) return qig_fail(err, errlen, QIG_ERR_ARG, "nothing to sample from: evaluate a token first");
+    return qig_sampler_draw(&s->sampler, s->logits, s->model->vocab_size, s->tokens, s->pos, s->candidates, &s->rng, token, err, errlen);
+}

@@ -1,0 +1,109 @@
+/* telemetry.c - see telemetry.h. */
+#include "telemetry.h"
+
+#include <math.h>
+#include <string.h>
+
+/* exp of x <= 0 within 2e-7 of the value, 0 below -87. Written without a call or a branch so that compilers turn loops over it into vector
+ * code: a whole vocabulary goes through it for every token. 2^k e^r with |r| <= ln 2 / 2; k comes from the low bits of a float that is large
+ * enough to have no fraction. */
+static inline float exp_negative(float x) {
+    const float round = 12582912.0f; /* 1.5 2^23 */
+    float shifted = x * 1.44269504f + round, k = shifted - round;
+    float r = (x - k * 0.693359375f) + k * 2.12194440e-4f; /* ln 2 in two parts, the first exact times k */
+    float e = 1.0f + r * (1.0f + r * (0.5f + r * (0.166666667f + r * (0.0416666667f + r * (0.00833333333f + r * 0.00138888889f)))));
+    uint32_t bits;
+    float scale;
+    memcpy(&bits, &shifted, sizeof bits);
+    bits = (bits + 127) << 23; /* the large float's own high bits are shifted out */
+    memcpy(&scale, &bits, sizeof scale);
+    return x < -87.0f ? 0.0f : e * scale;
+}
+
+enum { LANES = 16 };
+
+void qig_logits_part(const float *logits, int n, qig_logit_part *part) {
+    float top[LANES], sum[LANES] = { 0 }, sum2[LANES] = { 0 };
+    for (int i = 0; i < LANES; i++) top[i] = -INFINITY;
+    int whole = n - n % LANES;
+    for (int j = 0; j < whole; j += LANES)
+        for (int i = 0; i < LANES; i++) top[i] = logits[j + i] > top[i] ? logits[j + i] : top[i];
+    for (int j = whole; j < n; j++) top[j - whole] = logits[j] > top[j - whole] ? logits[j] : top[j - whole];
+    float max = top[0];
+    for (int i = 1; i < LANES; i++) max = top[i] > max ? top[i] : max;
+    for (int j = 0; j < whole; j += LANES)
+        for (int i = 0; i < LANES; i++) {
+            float e = exp_negative(logits[j + i] - max);
+            sum[i] += e;
+            sum2[i] += e * e;
+        }
+    for (int j = whole; j < n; j++) {
+        float e = exp_negative(logits[j] - max);
+        sum[j - whole] += e;
+        sum2[j - whole] += e * e;
+    }
+    *part = (qig_logit_part){ .max = max };
+    for (int i = 0; i < LANES; i++) part->sum += sum[i], part->sum2 += sum2[i];
+}
+
+qig_logit_stats qig_logits_combine(const qig_logit_part *parts, int n_parts) {
+    double max = parts[0].max, sum = 0, sum2 = 0;
+    for (int i = 1; i < n_parts; i++) max = parts[i].max > max ? parts[i].max : max;
+    for (int i = 0; i < n_parts; i++) {
+        double w = exp(parts[i].max - max);
+        sum += parts[i].sum * w;
+        sum2 += parts[i].sum2 * w * w;
+    }
+    return (qig_logit_stats){ .lse = max + log(sum), .purity = sum2 / (sum * sum) };
+}
+
+float qig_coupling(const qig_model *m, int64_t context) {
+    double r = 1 + (double)m->coupling_beta * log((double)context / (double)m->coupling_ref);
+    if (r < (double)m->coupling_min) r = m->coupling_min;
+    if (r > (double)m->coupling_max) r = m->coupling_max;
+    return (float)r;
+}
+
+static double binary_entropy(double p) {
+    if (p <= 0 || p >= 1) return 0;
+    return -(p * log2(p) + (1 - p) * log2(1 - p));
+}
+
+float qig_gate_distance(float threshold, qig_metric metric) {
+    if (threshold <= 0) return INFINITY;
+    double lo = -1, hi = 1; /* the coupling rises with the overlap from 0 at -1 to 1 at 1 */
+    for (int i = 0; i < 100; i++) {
+        double mid = 0.5 * (lo + hi);
+        if (1 - binary_entropy((3 + mid) / 4) > (double)threshold) hi = mid;
+        else lo = mid;
+    }
+    double d = sqrt(2 * (1 - hi) + 1e-6);
+    return (float)(metric == QIG_METRIC_FISHER_RAO ? 2 * asin((d < 2 ? d : 2) / 2) : d);
+}
+
+double qig_angle(const float *a, const float *b, int n) {
+    double ab[4] = { 0 }, aa[4] = { 0 }, bb[4] = { 0 };
+    int i = 0;
+    for (; i + 4 <= n; i += 4)
+        for (int j = 0; j < 4; j++) {
+            double x = a[i + j], y = b[i + j];
+            ab[j] += x * y;
+            aa[j] += x * x;
+            bb[j] += y * y;
+        }
+    for (; i < n; i++) {
+        double x = a[i], y = b[i];
+        ab[0] += x * y;
+        aa[0] += x * x;
+        bb[0] += y * y;
+    }
+    double dot = ab[0] + ab[1] + ab[2] + ab[3], norms = sqrt((aa[0] + aa[1] + aa[2] + aa[3]) * (bb[0] + bb[1] + bb[2] + bb[3]));
+    if (norms == 0) return 0;
+    double c = dot / norms;
+    return acos(c > 1 ? 1 : c < -1 ? -1 : c);
+}
+
+float qig_surprise(double log_p) {
+    double left = 1 - exp(0.5 * log_p);
+    return (float)sqrt(left > 0 ? left : 0);
+}
