@@ -1,0 +1,139 @@
+"""Attention by distance between states (QFI attention), and the scaled dot product of the dense twin.
+
+    score s_ij = -r(L_i) d_ij / tau_h - m_h (i - j),   weight = softmax over the pairs that the gate lets through,   L_i = i + 1
+
+r is the running coupling, tau the learnt temperature of a head, m its temporal decoherence. Nothing of size T x T x C is ever built.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from qig_edge.config import ModelConfig
+from qig_edge.model import quant, states
+from qig_edge.model.gate import gate
+
+CHUNK = 256  # queries
+
+
+@dataclass
+class LayerCache:
+    """Key states and values of the positions so far, [B, G, T, state_dim] and [B, G, T, C]."""
+
+    keys: Tensor
+    values: Tensor
+
+
+@dataclass
+class Observed:
+    """What a block's attention tells of itself, means over its heads: [B, T] each."""
+
+    phi: Tensor
+    active: Tensor
+
+
+def running_coupling(config: ModelConfig, length: Tensor) -> Tensor:
+    """r(L) = clamp(1 + beta ln(L / L_ref)) for context lengths L >= 1, float32."""
+    r = 1 + config.coupling_beta * torch.log(length.double() / config.coupling_ref)
+    return r.clamp(config.coupling_min, config.coupling_max).float()
+
+
+def integration(weights: Tensor, visible: Tensor) -> Tensor:
+    """ln N_eff / ln n per row of normalised weights [..., Tq, Tk], visible n [Tq]; 0 where n = 1. N_eff = 1 / sum a^2."""
+    n_eff = -torch.log(weights.square().sum(-1).clamp_min(1e-12))
+    return torch.where(visible > 1, n_eff / torch.log(visible.clamp_min(2).float()), 0.0)
+
+
+class Attention(nn.Module):
+    """x [B, T, D] -> [B, T, D]; H query heads over G key/value heads of width C."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        d, c, h, g = config.d_model, config.head_dim, config.n_heads, config.n_kv_heads
+        self.q = quant.Linear(d, h * c)
+        self.k = quant.Linear(d, g * c)
+        self.v = quant.Linear(d, g * c)
+        self.o = quant.Linear(h * c, d)
+        self.int8_cache = False
+        if config.attention == "qfi":
+            self.log_temperature = nn.Parameter(torch.full((h,), math.log(config.temperature_init)))
+            if config.state == "diagonal":
+                self.q_gain = nn.Parameter(torch.ones(h))
+                self.k_gain = nn.Parameter(torch.ones(g))
+
+    def forward(self, x: Tensor, positions: Tensor, cache: LayerCache | None = None, observe: bool = False) -> tuple[Tensor, LayerCache, Observed | None]:
+        """positions [T] are those of x; cache holds what came before them. Returns the output, the grown cache, and on request what was observed."""
+        config, (b, t, _) = self.config, x.shape
+        q = self.q(x).view(b, t, config.n_heads, -1).transpose(1, 2)  # [B, H, T, C]
+        k = self.k(x).view(b, t, config.n_kv_heads, -1).transpose(1, 2)  # [B, G, T, C]
+        v = self.v(x).view(b, t, config.n_kv_heads, -1).transpose(1, 2)
+        phi_q, phi_k = self._states(q, k, positions)
+        if self.int8_cache:
+            phi_k, v = quant.straight(phi_k, quant.round_state(phi_k)), quant.straight(v, quant.round_value(v))
+            phi_q = quant.straight(phi_q, quant.round_state(phi_q))
+        if cache is not None:
+            phi_k, v = torch.cat((cache.keys, phi_k), 2), torch.cat((cache.values, v), 2)
+        grown = LayerCache(phi_k, v)
+        if config.attention == "dot" and not (config.decay or observe or cache is not None):
+            out, observed = F.scaled_dot_product_attention(phi_q.to(v.dtype), phi_k.to(v.dtype), v, is_causal=True, enable_gqa=True), None
+        else:
+            out, observed = self._attend_in_chunks(phi_q, phi_k, v, positions, observe)
+        return self.o(out.transpose(1, 2).reshape(b, t, -1)), grown, observed
+
+    def _states(self, q: Tensor, k: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        config = self.config
+        q, k = q.float(), k.float()  # distances between near states need float32 even where products run in bfloat16
+        if config.attention == "qfi" and config.state == "diagonal":
+            phases = states.rotary(positions, config.head_dim, config.rope_base) if config.state_phases else None
+            return states.diagonal_state(q, self.q_gain, phases), states.diagonal_state(k, self.k_gain, phases)
+        cos, sin = states.rotary(positions, config.head_dim // 2, config.rope_base)
+        if config.attention == "dot":
+            return states.rotate(q, cos, sin), states.rotate(k, cos, sin)
+        return states.pure_state(q, cos, sin), states.pure_state(k, cos, sin)
+
+    def _attend_in_chunks(self, phi_q: Tensor, phi_k: Tensor, v: Tensor, positions: Tensor, observe: bool) -> tuple[Tensor, Observed | None]:
+        """Queries in chunks, each against the keys up to its own end: less of the square is built than is masked away."""
+        t, past = phi_q.shape[2], phi_k.shape[2] - phi_q.shape[2]
+        outs, seen = [], []
+        for start in range(0, t, CHUNK):
+            end = min(start + CHUNK, t)
+            out, observed = self._attend(phi_q[:, :, start:end], phi_k[:, :, : past + end], v[:, :, : past + end], positions[start:end], observe)
+            outs.append(out)
+            if observed is not None:
+                seen.append(observed)
+        return torch.cat(outs, 2), Observed(torch.cat([s.phi for s in seen], 1), torch.cat([s.active for s in seen], 1)) if seen else None
+
+    def _attend(self, phi_q: Tensor, phi_k: Tensor, v: Tensor, positions: Tensor, observe: bool) -> tuple[Tensor, Observed | None]:
+        config = self.config
+        b, h, t, c = phi_q.shape
+        groups, total = phi_k.shape[1], phi_k.shape[2]
+        with torch.autocast(phi_q.device.type, enabled=False):
+            if config.attention == "qfi":
+                o = states.overlap(phi_q.reshape(b, groups, -1, c), phi_k).view(b, h, t, total)
+                r = running_coupling(config, positions + 1).unsqueeze(-1)
+                scale = torch.exp(-self.log_temperature)[:, None, None] * r  # [H, T, 1]
+                scores = -scale * states.distance(o, config.metric)
+            else:
+                o = (phi_q.reshape(b, groups, -1, c) @ phi_k.transpose(-1, -2)).view(b, h, t, total)
+                scores = o * c**-0.5
+            age = positions.unsqueeze(-1) - torch.arange(total, device=positions.device)  # [T, total], negative is the future
+            if config.decay:
+                slopes = torch.tensor(config.decay_slopes(), device=positions.device)
+                scores = scores - slopes[:, None, None] * age
+            allowed = age >= 0
+            if config.attention == "qfi" and (config.gate_threshold or config.gate_margin):
+                allowed = gate(scores, o, allowed, age == 0, config.gate_threshold, config.gate_margin)
+            weights = torch.softmax(scores.masked_fill(~allowed, -math.inf), -1)
+        out = (weights.to(v.dtype).view(b, groups, -1, total) @ v).view(b, h, t, -1)
+        if not observe:
+            return out, None
+        visible = positions + 1
+        phi = integration(weights, visible).mean(1)
+        active = (allowed.expand(b, h, t, total).sum(-1) / visible).mean(1)
+        return out, Observed(phi, active)

@@ -1,0 +1,21 @@
+"""Feed-forward with squared ReLU: relu(x W_up)^2 W_down. Most hidden units are zero, which decode can use."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from qig_edge.config import ModelConfig
+from qig_edge.model.quant import Linear
+
+
+class FeedForward(nn.Module):
+    """x [..., D] -> [..., D] through `hidden_dim` units."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.up = Linear(config.d_model, config.hidden_dim)
+        self.down = Linear(config.hidden_dim, config.d_model)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(F.relu(self.up(x)).square())

@@ -1,0 +1,95 @@
+"""What quantized executors do to weights, activations and the cache, emulated in torch: for 4-bit-aware training and for verification.
+
+Rounding as in docs/formats.md; the weight formats equal gguf.quants bit for bit. Gradients pass straight through.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+BLOCK = 32
+
+
+class _Straight(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, rounded: Tensor) -> Tensor:  # type: ignore[override]
+        return rounded.to(x.dtype)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return grad, None
+
+
+def _blocks(w: Tensor) -> Tensor:
+    return w.detach().float().reshape(*w.shape[:-1], -1, BLOCK)
+
+
+def round_q4_0(w: Tensor) -> Tensor:
+    """w [..., K], K % 32 == 0, as Q4_0 restores it: w = d (q - 8), d = fp16(the value of largest magnitude / -8)."""
+    x = _blocks(w)
+    extreme = x.gather(-1, x.abs().argmax(-1, keepdim=True))
+    d = extreme / -8
+    inverse = torch.where(d == 0, 0.0, 1 / d)
+    q = (x.double() * inverse.double() + 8.5).trunc().clamp(0, 15).float() - 8
+    return (q * d.half().float()).reshape(w.shape)
+
+
+def round_q8_0(w: Tensor) -> Tensor:
+    """w [..., K], K % 32 == 0, as Q8_0 restores it: d = fp16(amax / 127), q rounded half away from zero."""
+    x = _blocks(w)
+    d = x.abs().amax(-1, keepdim=True) / 127
+    q = x * torch.where(d == 0, 0.0, 1 / d)
+    q = q.sign() * (q.abs() + 0.5).floor()
+    return (q * d.half().float()).reshape(w.shape)
+
+
+def round_a8(x: Tensor) -> Tensor:
+    """Activations [..., K] as int8 products see them: per 32, d = amax / 127 in float32, half to even."""
+    b = _blocks(x)
+    amax = b.abs().amax(-1, keepdim=True)
+    q = (b * torch.where(amax == 0, 0.0, 127 / amax)).round()
+    return (q * (amax / 127)).reshape(x.shape)
+
+
+def round_state(phi: Tensor) -> Tensor:
+    """States [..., C] as the int8 cache keeps them: q = half-to-even(phi 127 / amax), scaled to a unit vector."""
+    x = phi.detach().float()
+    amax = x.abs().amax(-1, keepdim=True)
+    q = (x * torch.where(amax == 0, 0.0, 127 / amax)).round()
+    norm = q.square().sum(-1, keepdim=True).sqrt()
+    return q * torch.where(norm == 0, 0.0, 1 / norm)
+
+
+def round_value(v: Tensor) -> Tensor:
+    """Values [..., C] as the int8 cache keeps them: amax / 127 per vector."""
+    x = v.detach().float()
+    amax = x.abs().amax(-1, keepdim=True)
+    return (x * torch.where(amax == 0, 0.0, 127 / amax)).round() * (amax / 127)
+
+
+WEIGHTS = {"q4_0": round_q4_0, "q8_0": round_q8_0, "f16": lambda w: w.detach().half().float()}
+
+
+def straight(x: Tensor, rounded: Tensor) -> Tensor:
+    """The value of `rounded`, the gradient of x."""
+    return _Straight.apply(x, rounded)
+
+
+def fake_weight(w: Tensor, kind: str | None) -> Tensor:
+    """w as the file type `kind` restores it (None or f32: as it is), straight-through."""
+    return straight(w, WEIGHTS[kind](w)) if kind in WEIGHTS else w
+
+
+class Linear(nn.Linear):
+    """A product without bias whose weight and input can be fake-quantized: kind "q4_0" and "q8_0" also round the input as the kernels do."""
+
+    kind: str | None = None
+
+    def __init__(self, width_in: int, width_out: int) -> None:
+        super().__init__(width_in, width_out, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.kind in ("q4_0", "q8_0"):
+            x = straight(x, round_a8(x))
+        return nn.functional.linear(x, fake_weight(self.weight, self.kind))

@@ -1,0 +1,1 @@
+"""Training: data, losses, optimizers, schedules and the loop."""

@@ -1,0 +1,274 @@
+"""The training loop. One process, or several under torchrun; stops and resumes anywhere.
+
+Everything that a step does follows from (config, step, weights, optimizer state), so a resumed run repeats an uninterrupted one bit for bit on the same machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.distributed as dist
+from torch.nn import functional as F
+
+from qig_edge.errors import CheckpointError, DataError
+from qig_edge.model.kernel import Kernel
+from qig_edge.train import checkpoint
+from qig_edge.train.config import TrainConfig
+from qig_edge.train.evaluate import bits_per_byte
+from qig_edge.train.optim import Optimizers
+from qig_edge.train.recipe import quantized_parts
+from qig_edge.train.shards import Mixture, Shard
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+KEEP = 2  # newest checkpoints that stay, besides the one the final phase starts from
+
+
+@dataclass
+class World:
+    """This process among those of the run."""
+
+    rank: int = 0
+    size: int = 1
+    device: str = "cpu"
+
+    @classmethod
+    @contextlib.contextmanager
+    def join(cls) -> Iterator[World]:
+        """Joins the others under torchrun (NCCL with GPUs, else gloo); alone otherwise."""
+        size, local = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("LOCAL_RANK", 0))
+        device = f"cuda:{local}" if torch.cuda.is_available() else "cpu"
+        if size == 1:
+            yield cls(0, 1, device)
+            return
+        if device != "cpu":
+            torch.cuda.set_device(local)
+        dist.init_process_group("nccl" if device != "cpu" else "gloo")
+        try:
+            yield cls(dist.get_rank(), size, device)
+        finally:
+            dist.destroy_process_group()
+
+
+@dataclass
+class Progress:
+    """What the loop reports after each step; bits_per_byte where it evaluated."""
+
+    step: int
+    steps: int
+    tokens: int
+    loss: float
+    rate: float
+    grad_norm: float
+    tokens_per_second: float
+    bits_per_byte: dict[str, float] | None = None
+
+
+class Interrupt:
+    """First SIGINT or SIGTERM: finish the step, save, leave. A second SIGINT: leave at once (the last checkpoint is whole)."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __enter__(self) -> Interrupt:
+        self.before = {s: signal.signal(s, self._handle) for s in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def _handle(self, number: int, frame: Any) -> None:
+        if self.asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.asked = True
+
+    def __exit__(self, *_: object) -> None:
+        for s, handler in self.before.items():
+            signal.signal(s, handler)
+
+
+class Trainer:
+    """Owns model, optimizers and data order of a run in `out`. Raises QigError for what a user can cause."""
+
+    def __init__(
+        self,
+        out: Path,
+        model: Kernel,
+        config: TrainConfig,
+        tokenizer: Tokenizer,
+        shards: dict[str, Shard],
+        weights: dict[str, float],
+        final_weights: dict[str, float],
+        world: World,
+    ) -> None:
+        config.check_model(model.config)
+        if (config.batch_tokens // max(config.context, config.final_context)) % world.size:
+            raise DataError(f"batch_tokens = {config.batch_tokens} cannot be shared evenly by {world.size} processes at context {config.final_context}")
+        self.out, self.config, self.tokenizer, self.shards, self.world = out, config, tokenizer, shards, world
+        self.model = model.to(world.device)
+        self.mixtures = {
+            False: Mixture(shards, weights, config.context, config.seed),
+            True: Mixture(shards, final_weights, config.final_context, config.seed + 1),
+        }
+        self.optimizers = Optimizers(self.model, config)
+        self.step = 0
+        on_gpu = world.device != "cpu"
+        self.bfloat16 = config.precision == "bfloat16" or (config.precision == "auto" and (on_gpu or _cpu_has_bfloat16()))
+        self.loss_sum = torch.compile(self._loss_sum) if config.compile else self._loss_sum
+
+    def resume(self) -> bool:
+        """Continues from the newest checkpoint of the run, if there is one. Raises CheckpointError where it is of another run."""
+        found = [p for p in checkpoint.steps(self.out) if (p / "trainer.pt").is_file()]
+        if not found:
+            return False
+        folder = found[-1]
+        state = checkpoint.load_trainer(folder)
+        ours = self.config.to_dict()
+        differ = [f"{k} {v} (now {ours[k]})" for k, v in state["config"].items() if k not in CHANGEABLE and ours.get(k) != v]
+        if differ:
+            raise CheckpointError(f"'{folder}' was trained with other settings: {', '.join(differ)}")
+        if state["step"] > self.config.final_start and state["config"]["tokens"] != self.config.tokens:
+            raise CheckpointError(f"'{folder}' is already in its final phase: tokens cannot change from {state['config']['tokens']} to {self.config.tokens}")
+        loaded = checkpoint.load_model(folder, self.model.config)
+        self.model.load_state_dict(loaded.state_dict())
+        self.optimizers.load_state_dict(state["optimizers"])
+        self.step = state["step"]
+        return True
+
+    def run(self, report: Callable[[Progress], None] = lambda progress: None) -> bool:
+        """Trains to the end, or until interrupted (then False); saves either way."""
+        config, start = self.config, time.monotonic()
+        metrics = self._open_metrics()
+        with Interrupt() as interrupt, metrics:
+            while self.step < config.steps and not self._anyone(interrupt.asked):
+                began = time.monotonic()
+                loss, norm = self._train_step()
+                self.step += 1
+                rate = config.rate_at(self.step - 1)
+                progress = Progress(self.step, config.steps, self.step * config.batch_tokens, loss, rate, norm, config.batch_tokens / (time.monotonic() - began))
+                if self._due(config.eval_tokens) or self.step == config.steps:
+                    progress.bits_per_byte = self.evaluate()
+                if self.world.rank == 0:
+                    record = {k: v for k, v in vars(progress).items() if v is not None} | {"seconds": round(time.monotonic() - start, 3)}
+                    metrics.write(json.dumps(record) + "\n")
+                    metrics.flush()
+                report(progress)
+                if self._due(config.save_tokens) or self.step in (config.steps, config.final_start):
+                    self.save()
+            if self.step < config.steps:
+                self.save()
+        return self.step == config.steps
+
+    def evaluate(self) -> dict[str, float]:
+        """Bits per byte of the model as it stands (in the 4-bit-aware part: with its rounding)."""
+        self.model.eval()
+        self._quantize()
+
+        def logits_of(ids: torch.Tensor) -> torch.Tensor:
+            with torch.autocast(ids.device.type, torch.bfloat16, enabled=self.bfloat16):
+                return self.model(ids).logits
+
+        context = self.config.context_at(self.step)
+        out = bits_per_byte(logits_of, self.shards, context, max(1, self.config.micro_tokens // context), self.world.device)
+        self.model.train()
+        return out
+
+    def save(self) -> None:
+        """Writes DIR/step-N and removes older checkpoints that are not kept."""
+        if self.world.rank == 0:
+            self.model.fake_quantize(None, False)
+            state = {"step": self.step, "config": self.config.to_dict(), "optimizers": self.optimizers.state_dict()}
+            checkpoint.write(self.out / f"step-{self.step:08d}", self.model, self.tokenizer, state)
+            keep = {self.config.final_start}
+            for old in checkpoint.steps(self.out)[:-KEEP]:
+                if int(old.name[5:]) not in keep:
+                    # renamed first, so that a kill in between leaves no half folder under a checkpoint's name
+                    doomed = old.with_name(f".{old.name}.old")
+                    old.rename(doomed)
+                    _remove(doomed)
+        if self.world.size > 1:
+            dist.barrier()
+
+    def _due(self, every_tokens: int) -> bool:
+        every = max(1, every_tokens // self.config.batch_tokens)
+        return self.step % every == 0
+
+    def _anyone(self, asked: bool) -> bool:
+        if self.world.size == 1:
+            return asked
+        flag = torch.tensor(float(asked), device=self.world.device)
+        dist.all_reduce(flag)
+        return flag.item() > 0
+
+    def _quantize(self) -> None:
+        on = self.step >= self.config.quantize_start
+        self.model.fake_quantize(quantized_parts(self.model.config) if on else None, on)
+
+    def _loss_sum(self, ids: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(ids.device.type, torch.bfloat16, enabled=self.bfloat16):
+            logits = self.model(ids).logits
+        return F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.reshape(-1), reduction="sum")
+
+    def _train_step(self) -> tuple[float, float]:
+        config, world = self.config, self.world
+        context = config.context_at(self.step)
+        rows = config.batch_tokens // context
+        mine = rows // world.size
+        mixture, first = self.mixtures[self.step >= config.final_start], self.step * rows + world.rank * mine
+        self._quantize()
+        self.model.train()
+        total = torch.zeros((), device=world.device)
+        micro = max(1, config.micro_tokens // context)
+        for at in range(0, mine, micro):
+            batch = torch.from_numpy(mixture.batch(first + at, min(micro, mine - at))).to(world.device, non_blocking=True)
+            loss = self.loss_sum(batch[:, :-1], batch[:, 1:])
+            (loss / config.batch_tokens).backward()
+            total += loss.detach()
+        parameters = [p for p in self.model.parameters() if p.grad is not None]
+        if world.size > 1:
+            flat = torch.cat([p.grad.reshape(-1) for p in parameters] + [total.reshape(1)])
+            dist.all_reduce(flat)
+            at = 0
+            for p in parameters:
+                p.grad.copy_(flat[at : at + p.numel()].view_as(p))
+                at += p.numel()
+            total = flat[-1]
+        norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm or float("inf"))
+        loss_mean = total.item() / config.batch_tokens
+        if not loss_mean < float("inf"):
+            raise CheckpointError(f"the loss became {loss_mean} at step {self.step}: lower the learning rates; the last checkpoint is whole")
+        self.optimizers.step(config.rate_at(self.step))
+        return loss_mean, norm.item()
+
+    def _open_metrics(self) -> Any:
+        if self.world.rank:
+            return contextlib.nullcontext()
+        path = self.out / "metrics.jsonl"
+        kept = []
+        if path.is_file():  # a run that was killed after its last checkpoint repeats those steps
+            kept = [line for line in path.read_text("utf-8").splitlines(True) if line.endswith("\n") and json.loads(line)["step"] <= self.step]
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text("".join(kept), "utf-8")
+        temporary.rename(path)
+        return open(path, "a", encoding="utf-8")
+
+
+CHANGEABLE = ("tokens", "eval_tokens", "save_tokens", "compile", "micro_tokens", "decay_share", "quantize_share")
+
+
+def _cpu_has_bfloat16() -> bool:
+    """bfloat16 products are emulated, and slow, on CPUs without them."""
+    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)() or getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())
+
+
+def _remove(folder: Path) -> None:
+    for file in folder.iterdir():
+        file.unlink()
+    folder.rmdir()
