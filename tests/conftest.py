@@ -1,0 +1,87 @@
+"""What every test stands on: a home folder of its own, printed seeds, and the data folder where there is one.
+
+QIG_TEST_SEED=N repeats a run's random numbers; QIG_EDGE_DATA names the folder with train/ and eval/ text that some tests read.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+SEED = int(os.environ.get("QIG_TEST_SEED") or random.SystemRandom().randrange(2**31))
+
+# No test is timed: the machines of CI are slow at random.
+settings.register_profile("qig-edge", deadline=None, print_blob=True)
+settings.load_profile("qig-edge")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.hypothesis_seed is None:
+        config.option.hypothesis_seed = SEED
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    data = os.environ.get("QIG_EDGE_DATA", "not set: tests that read it skip")
+    return [
+        f"random, numpy and torch seed: {SEED} (QIG_TEST_SEED), hypothesis seed: {config.option.hypothesis_seed} (--hypothesis-seed)",
+        f"QIG_EDGE_DATA: {data}",
+    ]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Points HOME and the folders that follow it to a temporary place: no test reads or writes the user's files, or the network."""
+    home = tmp_path_factory.mktemp("home")
+    user_cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    with pytest.MonkeyPatch.context() as patch:
+        # zig's compiled C libraries are worth minutes, and the same for everybody: the one thing kept
+        patch.setenv("ZIG_GLOBAL_CACHE_DIR", os.environ.get("ZIG_GLOBAL_CACHE_DIR") or str(user_cache / "zig"))
+        patch.setenv("HOME", str(home))
+        for name, folder in (
+            ("XDG_CACHE_HOME", ".cache"),
+            ("XDG_CONFIG_HOME", ".config"),
+            ("XDG_DATA_HOME", ".local/share"),
+            ("XDG_STATE_HOME", ".local/state"),
+            ("HF_HOME", ".cache/huggingface"),
+            ("MPLCONFIGDIR", ".config/matplotlib"),
+        ):
+            (home / folder).mkdir(parents=True)
+            patch.setenv(name, str(home / folder))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.setenv("MPLBACKEND", "Agg")
+        yield home
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Every test starts from the same printed seed, whatever ran before it."""
+    random.seed(SEED)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(SEED)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(SEED)
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Folder with train/ and eval/; the test skips where QIG_EDGE_DATA does not name one."""
+    given = os.environ.get("QIG_EDGE_DATA")
+    if not given:
+        pytest.skip("QIG_EDGE_DATA is not set: it names the folder with the text that this test reads")
+    folder = Path(given)
+    if not folder.is_dir():
+        pytest.fail(f"QIG_EDGE_DATA={given} is no folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """Top of the source tree."""
+    return Path(__file__).resolve().parent.parent
