@@ -13,7 +13,25 @@ set(QIG_SRC_OPS_REF
   src/ops/ref/score.c
   src/ops/ref/vector.c)
 
-set(QIG_SRC_OPS_AVX2)
+set(QIG_SRC_OPS_AVX2
+  src/ops/avx2/matmul_float.c
+  src/ops/avx2/matmul_q4_0.c
+  src/ops/avx2/matmul_q8_0.c
+  src/ops/avx2/mix.c
+  src/ops/avx2/overlap.c
+  src/ops/avx2/quantize.c
+  src/ops/avx2/score.c
+  src/ops/avx2/vector.c)
 set(QIG_FLAGS_AVX2 -mavx2 -mfma -mf16c)
 
 set(QIG_SRC_OPS_NEON)
+
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
+  set(QIG_SRC_OPS_SIMD ${QIG_SRC_OPS_AVX2})
+  set_source_files_properties(${QIG_SRC_OPS_AVX2} PROPERTIES COMPILE_OPTIONS "${QIG_FLAGS_AVX2}")
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64|ARM64)$")
+  set(QIG_SRC_OPS_SIMD ${QIG_SRC_OPS_NEON})
+else()
+  set(QIG_SRC_OPS_SIMD)
+endif()
+set(QIG_SRC_KERNELS ${QIG_SRC_COMMON} ${QIG_SRC_OPS_REF} ${QIG_SRC_OPS_SIMD})

@@ -1,0 +1,117 @@
+/* score.c - overlaps to gated, unnormalised attention weights, AVX2.
+ *
+ *   d = sqrt(max(0, 2 (1 - o)) + 1e-6)        fisher_rao: d := 2 asin(min(d, 2) / 2)
+ *   s = - scale d - slope (n - 1 - j)         nats
+ *   a = exp(s - max s), or 0 where d > max_distance or s < max s - margin; the own pair j = n - 1 is never cut
+ *
+ * o: n overlaps, oldest first, replaced by a. Any n; no alignment. Features: AVX2, FMA. Gates, counts, NaN and n = 0 as in ref (ref/score.c); bures cuts
+ * exactly the pairs that ref cuts (d and s are the same bits), fisher_rao those within 2e-7 of its asin. exp: approx.h. Sums in 8 float lanes.
+ */
+#include "../approx.h"
+#include "simd.h"
+
+#include <math.h>
+#include <string.h>
+
+QIG_INLINE __m256 exp8(__m256 x) {
+    const __m256 n = _mm256_round_ps(_mm256_mul_ps(x, _mm256_set1_ps(QIG_LOG2_E)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    __m256 r = _mm256_fnmadd_ps(n, _mm256_set1_ps(QIG_LN2_HIGH), x);
+    r = _mm256_fnmadd_ps(n, _mm256_set1_ps(QIG_LN2_LOW), r);
+    __m256 p = _mm256_fmadd_ps(_mm256_set1_ps(QIG_EXP_E4), r, _mm256_set1_ps(QIG_EXP_E3));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(QIG_EXP_E2));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(QIG_EXP_E1));
+    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(QIG_EXP_E0));
+    p = _mm256_add_ps(_mm256_fmadd_ps(p, _mm256_mul_ps(r, r), r), _mm256_set1_ps(1.0f));
+    const __m256 power = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23));
+    const __m256 low = _mm256_cmp_ps(x, _mm256_set1_ps(QIG_EXP_LOWEST), _CMP_LT_OQ); /* false for NaN, which p carries on */
+    return _mm256_andnot_ps(low, _mm256_mul_ps(p, power));
+}
+
+QIG_INLINE __m256 asin8(__m256 h) {
+    const __m256 one = _mm256_set1_ps(1.0f), half = _mm256_set1_ps(0.5f);
+    const __m256 far = _mm256_cmp_ps(h, half, _CMP_GT_OQ);
+    const __m256 zf = _mm256_mul_ps(_mm256_sub_ps(one, h), half);
+    const __m256 z = _mm256_blendv_ps(_mm256_mul_ps(h, h), zf, far), t = _mm256_blendv_ps(h, _mm256_sqrt_ps(zf), far);
+    __m256 p = _mm256_fmadd_ps(_mm256_set1_ps(QIG_ASIN_A4), z, _mm256_set1_ps(QIG_ASIN_A3));
+    p = _mm256_fmadd_ps(p, z, _mm256_set1_ps(QIG_ASIN_A2));
+    p = _mm256_fmadd_ps(p, z, _mm256_set1_ps(QIG_ASIN_A1));
+    p = _mm256_fmadd_ps(p, z, _mm256_set1_ps(QIG_ASIN_A0));
+    p = _mm256_fmadd_ps(p, _mm256_mul_ps(z, t), t);
+    return _mm256_blendv_ps(p, _mm256_fnmadd_ps(_mm256_set1_ps(2.0f), p, _mm256_set1_ps(QIG_HALF_PI)), far);
+}
+
+/* Scores of 8 overlaps `age` positions before the query; far: the absolute gate's verdict. No fused operations up to s, so bures equals ref bit for bit. */
+QIG_INLINE __m256 score8(__m256 o, __m256 age, const qig_score_params *p, __m256 *far) {
+    const __m256 t = _mm256_mul_ps(_mm256_set1_ps(2.0f), _mm256_sub_ps(_mm256_set1_ps(1.0f), o));
+    __m256 d = _mm256_sqrt_ps(_mm256_add_ps(_mm256_max_ps(_mm256_setzero_ps(), t), _mm256_set1_ps(1e-6f)));
+    if (p->metric == QIG_METRIC_FISHER_RAO) {
+        const __m256 h = _mm256_mul_ps(_mm256_min_ps(_mm256_set1_ps(2.0f), d), _mm256_set1_ps(0.5f));
+        d = _mm256_mul_ps(_mm256_set1_ps(2.0f), asin8(h));
+    }
+    *far = _mm256_cmp_ps(d, _mm256_set1_ps(p->max_distance), _CMP_GT_OQ);
+    const __m256 loss = _mm256_add_ps(_mm256_mul_ps(_mm256_set1_ps(p->scale), d), _mm256_mul_ps(_mm256_set1_ps(p->slope), age));
+    return _mm256_xor_ps(loss, _mm256_set1_ps(-0.0f));
+}
+
+/* m <= 8 floats, the rest -inf, which as a score is cut. */
+QIG_INLINE __m256 load_part(const float *p, int m) {
+    if (m >= 8) return _mm256_loadu_ps(p);
+    float v[8] = {-INFINITY, -INFINITY, -INFINITY, -INFINITY, -INFINITY, -INFINITY, -INFINITY, -INFINITY};
+    memcpy(v, p, sizeof v[0] * (size_t)m);
+    return _mm256_loadu_ps(v);
+}
+
+QIG_INLINE void store_part(float *p, __m256 v, int m) {
+    if (m >= 8) {
+        _mm256_storeu_ps(p, v);
+        return;
+    }
+    float t[8];
+    _mm256_storeu_ps(t, v);
+    memcpy(p, t, sizeof t[0] * (size_t)m);
+}
+
+int qig_score__avx2(float *o, int n, const qig_score_params *p, float *sum, float *sum2) {
+    *sum = *sum2 = 0.0f;
+    if (n <= 0) return 0;
+    const __m256 lowest = _mm256_set1_ps(-INFINITY);
+    const __m256i iota = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    const int others = n - 1; /* the own pair is scored apart: no gate touches it */
+    __m256 far, top8 = lowest;
+    for (int j = 0; j < others; j += 8) {
+        const __m256 age = _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_set1_epi32(others - j), iota));
+        __m256 s = score8(load_part(o + j, others - j), age, p, &far);
+        const __m256 beyond = _mm256_cmp_ps(age, _mm256_setzero_ps(), _CMP_LE_OQ); /* lanes past the end of a last partial step */
+        s = _mm256_blendv_ps(s, lowest, _mm256_or_ps(far, beyond));
+        top8 = _mm256_max_ps(s, top8); /* returns its second operand when one is NaN */
+        store_part(o + j, s, others - j);
+    }
+    const __m256 own = score8(_mm256_set1_ps(o[others]), _mm256_setzero_ps(), p, &far);
+    top8 = _mm256_max_ps(own, top8);
+    __m128 t = _mm_max_ps(_mm256_castps256_ps128(top8), _mm256_extractf128_ps(top8, 1));
+    t = _mm_max_ps(t, _mm_movehl_ps(t, t));
+    t = _mm_max_ss(t, _mm_shuffle_ps(t, t, 1));
+    const __m256 top = _mm256_set1_ps(_mm_cvtss_f32(t)), floor = _mm256_sub_ps(top, _mm256_set1_ps(p->margin));
+
+    __m256 total = _mm256_setzero_ps(), total2 = total;
+    int passed = 1;
+    for (int j = 0; j < others; j += 8) {
+        const __m256 s = load_part(o + j, others - j);
+        const __m256 cut = _mm256_or_ps(_mm256_cmp_ps(s, floor, _CMP_LT_OQ), _mm256_cmp_ps(s, lowest, _CMP_EQ_OQ));
+        const int mask = _mm256_movemask_ps(cut);
+        if (mask == 0xff) {
+            store_part(o + j, _mm256_setzero_ps(), others - j);
+            continue;
+        }
+        const __m256 a = _mm256_andnot_ps(cut, exp8(_mm256_sub_ps(s, top)));
+        total = _mm256_add_ps(total, a);
+        total2 = _mm256_fmadd_ps(a, a, total2);
+        passed += 8 - __builtin_popcount((unsigned)mask);
+        store_part(o + j, a, others - j);
+    }
+    const float a = _mm256_cvtss_f32(exp8(_mm256_sub_ps(own, top)));
+    o[others] = a;
+    *sum = sum8(total) + a;
+    *sum2 = sum8(total2) + a * a;
+    return passed;
+}
