@@ -1,0 +1,273 @@
+/* main_bench.c - qig bench: what the model costs on this machine, beside the ceiling that its memory sets.
+ *
+ * Decode reads every weight once a token, so tokens/s <= bandwidth / bytes a token; the ceiling is measured in the same run with the same threads
+ * on a buffer of the model's size. Tokens are pseudo-random ids. Memory is read off before that buffer exists.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "main.h"
+#include "topology.h"
+
+enum { FIRST_TOKEN_PROMPT = 32, BANDWIDTH_ROUNDS = 5, LOADS = 5 };
+
+typedef struct { double *samples; int n; } series;
+
+typedef struct {
+    int depth, fits;
+    double bytes_per_token; /* mean over the tokens of a test */
+    series rate;            /* tokens a second */
+} decode_result;
+
+typedef struct {
+    const options *o;
+    opened a;
+    int32_t *ids; /* [n_ctx] */
+    qig_model_info info;
+    series load_ms, first_ms, prefill;
+    int prefill_fits;
+    decode_result decode[MAX_DEPTHS];
+    char cpu[128];
+    uint64_t rss, buffer_bytes;
+    double ceiling; /* bytes a second */
+} bench;
+
+static int compare(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double sorted_at(const series *s, double where) { /* where 0: lowest, 0.5: median, 1: highest */
+    double copy[1000]; /* --repeat's limit */
+    if (s->n == 0) return NAN;
+    memcpy(copy, s->samples, (size_t)s->n * sizeof *copy);
+    qsort(copy, (size_t)s->n, sizeof *copy, compare);
+    double at = where * (s->n - 1);
+    int i = (int)at;
+    return i + 1 < s->n ? copy[i] + (at - i) * (copy[i + 1] - copy[i]) : copy[i];
+}
+
+static double median(const series *s) { return sorted_at(s, 0.5); }
+
+static int new_series(series *s, int n) {
+    s->samples = calloc((size_t)n, sizeof *s->samples);
+    return s->samples ? QIG_EXIT_OK : fail("out of memory");
+}
+
+static int eval(bench *b, int32_t n) {
+    char err[ERR_SIZE];
+    int32_t pos = qig_session_pos(b->a.session);
+    return qig_session_eval(b->a.session, b->ids + pos, n, NULL, err, sizeof err) == QIG_OK ? QIG_EXIT_OK : fail("%s", err);
+}
+
+static int go_back(bench *b, int32_t pos) {
+    char err[ERR_SIZE];
+    return qig_session_rollback(b->a.session, pos, err, sizeof err) == QIG_OK ? QIG_EXIT_OK : fail("%s", err);
+}
+
+static int measure_load(bench *b) {
+    char err[ERR_SIZE];
+    int rc = new_series(&b->load_ms, LOADS);
+    for (int i = -1; i < LOADS && rc == QIG_EXIT_OK; i++) { /* the first one warms the page cache */
+        qig_model *m;
+        double start = now();
+        if (qig_model_open(b->o->model, b->o->isa, &m, err, sizeof err) != QIG_OK) return fail("%s", err);
+        if (i >= 0) b->load_ms.samples[b->load_ms.n++] = (now() - start) * 1e3;
+        qig_model_close(m);
+    }
+    return rc;
+}
+
+/* Times of evaluating n tokens from the start: into s as milliseconds, or as tokens a second. */
+static int measure_prompt(bench *b, int32_t n, int as_rate, series *s) {
+    int rc = new_series(s, b->o->repeat);
+    for (int i = -1; i < b->o->repeat && rc == QIG_EXIT_OK; i++) { /* the first one touches the weights */
+        rc = go_back(b, 0);
+        double start = now();
+        if (rc == QIG_EXIT_OK) rc = eval(b, n);
+        double t = now() - start;
+        if (i >= 0 && rc == QIG_EXIT_OK) s->samples[s->n++] = as_rate ? n / t : t * 1e3;
+    }
+    return rc;
+}
+
+static int measure_decode(bench *b, decode_result *r) {
+    const int n = b->o->decode;
+    int rc = new_series(&r->rate, b->o->repeat);
+    if (rc == QIG_EXIT_OK) rc = go_back(b, 0);
+    if (rc == QIG_EXIT_OK && r->depth > 0) rc = eval(b, r->depth);
+    double bytes = 0;
+    for (int i = 0; i < b->o->repeat && rc == QIG_EXIT_OK; i++) {
+        rc = go_back(b, r->depth);
+        double start = now();
+        for (int k = 0; k < n && rc == QIG_EXIT_OK; k++) rc = eval(b, 1);
+        if (rc == QIG_EXIT_OK) r->rate.samples[r->rate.n++] = n / (now() - start);
+        for (int k = 0; k < n && rc == QIG_EXIT_OK; k++) {
+            qig_telemetry t;
+            if (qig_session_telemetry(b->a.session, r->depth + k, &t) == QIG_OK) bytes += (double)t.bytes_read;
+        }
+    }
+    r->bytes_per_token = r->rate.n ? bytes / ((double)n * r->rate.n) : NAN;
+    return rc;
+}
+
+static int measure(bench *b) {
+    const options *o = b->o;
+    const int32_t n_ctx = qig_session_n_ctx(b->a.session);
+    b->ids = malloc((size_t)n_ctx * sizeof *b->ids);
+    if (!b->ids) return fail("out of memory");
+    uint32_t x = 1;
+    for (int32_t i = 0; i < n_ctx; i++) {
+        x = x * 1664525u + 1013904223u;
+        b->ids[i] = (int32_t)((x >> 8) % (uint32_t)b->info.vocab_size);
+    }
+    int rc = measure_load(b);
+    const int32_t prompt = n_ctx < FIRST_TOKEN_PROMPT ? n_ctx : FIRST_TOKEN_PROMPT;
+    if (rc == QIG_EXIT_OK) rc = measure_prompt(b, prompt, 0, &b->first_ms);
+    b->prefill_fits = o->prefill <= n_ctx;
+    if (rc == QIG_EXIT_OK && b->prefill_fits) rc = measure_prompt(b, o->prefill, 1, &b->prefill);
+    for (int i = 0; i < o->n_depths && rc == QIG_EXIT_OK; i++) {
+        b->decode[i].depth = o->depths[i];
+        b->decode[i].fits = o->depths[i] + o->decode <= n_ctx;
+        if (b->decode[i].fits) rc = measure_decode(b, &b->decode[i]);
+    }
+    if (rc != QIG_EXIT_OK) return rc;
+    b->rss = peak_rss();
+    b->buffer_bytes = b->info.file_bytes < 1u << 30 ? b->info.file_bytes : 1u << 30;
+    b->ceiling = qig_read_bandwidth(b->buffer_bytes, qig_session_n_threads(b->a.session), BANDWIDTH_ROUNDS);
+    if (!(b->ceiling > 0)) return fail("no memory for a buffer of %llu bytes to measure the bandwidth on", (unsigned long long)b->buffer_bytes);
+    return QIG_EXIT_OK;
+}
+
+static double bytes_per_second(const decode_result *r) { return r->bytes_per_token * median(&r->rate); }
+
+static void print_row(const char *what, const series *s, const char *unit) {
+    printf("%-24s %10.2f %-6s  %.2f to %.2f\n", what, median(s), unit, sorted_at(s, 0), sorted_at(s, 1));
+}
+
+static void print_table(const bench *b) {
+    char what[64];
+    const int n_ctx = (int)qig_session_n_ctx(b->a.session);
+    printf("%s  %s  %.2f MiB  %.1f M parameters\n", b->info.name, b->info.file_type, (double)b->info.file_bytes / 0x1p20, (double)b->info.n_params / 1e6);
+    printf("%s, %s, %d threads, context %d\n\n", b->cpu, b->info.isa, (int)qig_session_n_threads(b->a.session), n_ctx);
+    printf("%-24s %10s %-6s  range of %d\n", "", "median", "", b->o->repeat);
+    print_row("open", &b->load_ms, "ms");
+    print_row("first token (32)", &b->first_ms, "ms");
+    snprintf(what, sizeof what, "prefill %d", b->o->prefill);
+    if (b->prefill_fits) print_row(what, &b->prefill, "tok/s");
+    else printf("%-24s does not fit the context of %d\n", what, n_ctx);
+    for (int i = 0; i < b->o->n_depths; i++) {
+        const decode_result *r = &b->decode[i];
+        snprintf(what, sizeof what, "decode %d at %d", b->o->decode, r->depth);
+        if (r->fits) print_row(what, &r->rate, "tok/s");
+        else printf("%-24s does not fit the context of %d\n", what, n_ctx);
+    }
+    printf("\nmemory %.2f MiB at its peak (model %.2f, cache %.2f)\n", (double)b->rss / 0x1p20, (double)b->info.file_bytes / 0x1p20,
+           (double)qig_session_cache_bytes(b->a.session) / 0x1p20);
+    printf("read bandwidth %.2f GB/s on %.2f MiB\n", b->ceiling / 1e9, (double)b->buffer_bytes / 0x1p20);
+    for (int i = 0; i < b->o->n_depths; i++) {
+        const decode_result *r = &b->decode[i];
+        if (!r->fits) continue;
+        printf("depth %d: %.2f MB a token, %.2f GB/s, %.0f%% of the ceiling\n", r->depth, r->bytes_per_token / 1e6, bytes_per_second(r) / 1e9,
+               100 * bytes_per_second(r) / b->ceiling);
+    }
+}
+
+static void json_series(const char *name, const series *s) {
+    printf("\"%s\": {\"median\": ", name);
+    print_json_number(stdout, median(s));
+    fputs(", \"min\": ", stdout);
+    print_json_number(stdout, sorted_at(s, 0));
+    fputs(", \"max\": ", stdout);
+    print_json_number(stdout, sorted_at(s, 1));
+    fputs(", \"spread\": ", stdout);
+    print_json_number(stdout, sorted_at(s, 1) - sorted_at(s, 0));
+    fputs(", \"samples\": [", stdout);
+    for (int i = 0; i < s->n; i++) {
+        if (i) fputs(", ", stdout);
+        print_json_number(stdout, s->samples[i]);
+    }
+    fputs("]}", stdout);
+}
+
+static void json_text(const char *name, const char *value) {
+    printf("\"%s\": ", name);
+    print_json_string(stdout, value);
+    fputs(", ", stdout);
+}
+
+static void json_count(const char *name, unsigned long long value) { printf("\"%s\": %llu, ", name, value); }
+
+static void json_number(const char *name, double value) {
+    printf("\"%s\": ", name);
+    print_json_number(stdout, value);
+}
+
+static void print_json(const bench *b) {
+    const int n_ctx = (int)qig_session_n_ctx(b->a.session);
+    putchar('{');
+    json_text("version", qig_version());
+    json_text("model", b->o->model);
+    json_text("name", b->info.name);
+    json_text("architecture", b->info.architecture);
+    json_text("file_type", b->info.file_type);
+    json_count("n_params", b->info.n_params);
+    json_count("file_bytes", b->info.file_bytes);
+    json_count("weight_bytes", b->info.weight_bytes);
+    json_count("cache_bytes", qig_session_cache_bytes(b->a.session));
+    json_count("context", (unsigned long long)n_ctx);
+    json_text("isa", b->info.isa);
+    json_count("threads", (unsigned long long)qig_session_n_threads(b->a.session));
+    json_text("cpu", b->cpu);
+    json_series("load_ms", &b->load_ms);
+    printf(", \"first_token\": {\"prompt\": %d, ", n_ctx < FIRST_TOKEN_PROMPT ? n_ctx : (int)FIRST_TOKEN_PROMPT);
+    json_series("ms", &b->first_ms);
+    printf("}, \"prefill\": {\"tokens\": %d, \"fits\": %s", b->o->prefill, b->prefill_fits ? "true" : "false");
+    if (b->prefill_fits) {
+        fputs(", ", stdout);
+        json_series("tokens_per_second", &b->prefill);
+    }
+    fputs("}, \"decode\": [", stdout);
+    for (int i = 0; i < b->o->n_depths; i++) {
+        const decode_result *r = &b->decode[i];
+        printf("%s{\"depth\": %d, \"tokens\": %d, \"fits\": %s", i ? ", " : "", r->depth, b->o->decode, r->fits ? "true" : "false");
+        if (r->fits) {
+            fputs(", ", stdout);
+            json_series("tokens_per_second", &r->rate);
+            fputs(", ", stdout);
+            json_number("bytes_per_token", r->bytes_per_token);
+            fputs(", ", stdout);
+            json_number("bytes_per_second", bytes_per_second(r));
+            fputs(", ", stdout);
+            json_number("ceiling_fraction", bytes_per_second(r) / b->ceiling);
+        }
+        putchar('}');
+    }
+    fputs("], ", stdout);
+    json_count("peak_rss_bytes", b->rss);
+    json_count("bandwidth_buffer_bytes", b->buffer_bytes);
+    json_number("bandwidth_bytes_per_second", b->ceiling);
+    puts("}");
+}
+
+int run_bench(const options *o) {
+    bench b = { .o = o };
+    int rc = open_all(o, &b.a, o->ctx);
+    if (rc != QIG_EXIT_OK) return rc;
+    qig_model_get_info(b.a.model, &b.info);
+    qig_cpu_name(b.cpu, sizeof b.cpu);
+    rc = measure(&b);
+    if (rc == QIG_EXIT_OK) {
+        if (o->json) print_json(&b);
+        else print_table(&b);
+        rc = flush_stdout();
+    }
+    free(b.ids);
+    free(b.load_ms.samples);
+    free(b.first_ms.samples);
+    free(b.prefill.samples);
+    for (int i = 0; i < o->n_depths; i++) free(b.decode[i].rate.samples);
+    close_all(&b.a);
+    return rc;
+}

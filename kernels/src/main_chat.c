@@ -1,0 +1,161 @@
+/* main_chat.c - qig chat: turns in the file's own format, kept as tokens.
+ *
+ * When the context is full the system prompt stays and the oldest whole exchanges (question and answer) are dropped; what is left is evaluated
+ * anew, so that the session equals a fresh one. Ctrl-C stops the answer, twice leaves.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "main.h"
+
+typedef struct {
+    opened *a;
+    int32_t system;     /* tokens of the system prompt */
+    int32_t *starts;    /* where each exchange begins; the last one ends at the session's position */
+    int32_t n, cap;
+    int32_t pending;    /* 1: the end of the last answer's turn goes in with the next question */
+} chat;
+
+/* Drops oldest whole exchanges until `wanted` positions are free or only `keep` of them are left; 1 when any went. */
+static int drop(chat *c, int32_t wanted, int32_t keep) {
+    qig_session *s = c->a->session;
+    const int32_t pos = qig_session_pos(s), droppable = c->n - keep;
+    int32_t free_now = qig_session_n_ctx(s) - pos, k = 1;
+    if (droppable < 1) return 0;
+#define END_OF(i) ((i) < c->n ? c->starts[i] : pos)
+    while (k < droppable && free_now + END_OF(k) - c->starts[0] < wanted) k++;
+    const int32_t gone = END_OF(k) - c->starts[0];
+#undef END_OF
+    if (k == c->n) c->pending = 0;
+    if (qig_session_slide(s, c->system, pos - c->system - gone, NULL, 0) != QIG_OK) return 0;
+    for (int32_t i = k; i < c->n; i++) c->starts[i - k] = c->starts[i] - gone;
+    c->n -= k;
+    return 1;
+}
+
+static int make_room(void *arg) {
+    chat *c = arg;
+    return drop(c, 1 + qig_session_n_ctx(c->a->session) / 8, 1);
+}
+
+static int remember_start(chat *c, int32_t at) {
+    if (c->n == c->cap) {
+        int32_t cap = c->cap ? 2 * c->cap : 32;
+        int32_t *starts = realloc(c->starts, (size_t)cap * sizeof *starts);
+        if (!starts) return fail("out of memory");
+        c->starts = starts;
+        c->cap = cap;
+    }
+    c->starts[c->n++] = at;
+    return QIG_EXIT_OK;
+}
+
+/* The next question: header, text and the cue for an answer, after the end of the last turn where that is still to come. */
+static int question(const chat *c, const char *text, size_t len, id_list *ids) {
+    ids->n = 0;
+    int rc = QIG_EXIT_OK;
+    if (c->pending) rc = add_id(ids, qig_token_eot(c->a->model));
+    if (rc == QIG_EXIT_OK) rc = add_turn(ids, c->a->model, "user", text, len);
+    if (rc == QIG_EXIT_OK) rc = add_turn(ids, c->a->model, "assistant", NULL, 0);
+    return rc;
+}
+
+static int answer(const options *o, chat *c, const char *text, size_t len, id_list *ids) {
+    qig_session *s = c->a->session;
+    const int32_t n_ctx = qig_session_n_ctx(s), room = n_ctx - c->system;
+    int rc = question(c, text, len, ids);
+    if (rc != QIG_EXIT_OK) return rc;
+    if (ids->n - c->pending >= room) return fail("the message has %d tokens, the context has room for %d", (int)ids->n, (int)room - 1);
+    /* an answer that begins with a quarter of the context free seldom has to slide in its middle */
+    const int32_t reserve = o->n_tokens < n_ctx / 4 ? o->n_tokens : n_ctx / 4;
+    if (ids->n + reserve > n_ctx - qig_session_pos(s) && drop(c, ids->n + reserve, 0)) {
+        rc = question(c, text, len, ids);
+        if (rc != QIG_EXIT_OK) return rc;
+    }
+    answer_stats stats = { .prompt_tokens = ids->n };
+    const int32_t begin = qig_session_pos(s) + c->pending;
+    double start = now();
+    int fed = feed(s, ids->ids, ids->n);
+    if (fed <= 0) return fed < 0 ? QIG_EXIT_USER : QIG_EXIT_OK;
+    stats.prefill_s = now() - start;
+    rc = remember_start(c, begin);
+    if (rc != QIG_EXIT_OK) return rc;
+    c->pending = 1;
+    rc = draw(o, c->a, o->n_tokens, make_room, c, &stats);
+    putchar('\n');
+    if (rc == QIG_EXIT_OK) rc = flush_stdout();
+    if (o->stats && rc == QIG_EXIT_OK) print_stats(o, c->a, &stats);
+    return rc;
+}
+
+/* One line of input without its end. 1: got one, 0: end of input, -1: interrupted. */
+static int read_line(char **line, size_t *cap, size_t *len) {
+    errno = 0;
+    ssize_t n = getline(line, cap, stdin);
+    if (n < 0) {
+        const int interrupted = errno == EINTR || interrupts;
+        clearerr(stdin);
+        return interrupted ? -1 : 0;
+    }
+    while (n > 0 && ((*line)[n - 1] == '\n' || (*line)[n - 1] == '\r')) n--;
+    *len = (size_t)n;
+    return 1;
+}
+
+static int converse(const options *o, chat *c) {
+    const int terminal = isatty(STDIN_FILENO);
+    id_list ids = { 0 };
+    char *line = NULL;
+    size_t cap = 0, len = 0;
+    int rc = QIG_EXIT_OK, idle = 0;
+    if (o->prompt) rc = answer(o, c, o->prompt, strlen(o->prompt), &ids);
+    while (!o->prompt && rc == QIG_EXIT_OK) {
+        interrupts = 0;
+        if (terminal) fputs("> ", stderr);
+        int got = read_line(&line, &cap, &len);
+        if (got == 0) {
+            if (terminal) fputc('\n', stderr);
+            break;
+        }
+        if (got < 0) {
+            if (idle++) break;
+            fputs("\n(Ctrl-C again leaves)\n", stderr);
+            continue;
+        }
+        idle = 0;
+        if (len == 0) continue;
+        rc = answer(o, c, line, len, &ids);
+        if (interrupts >= 2) break;
+        if (rc == QIG_EXIT_USER && terminal) rc = QIG_EXIT_OK; /* said on stderr; the conversation is as it was */
+        idle = interrupts > 0;
+    }
+    free(line);
+    free(ids.ids);
+    return rc;
+}
+
+int run_chat(const options *o) {
+    opened a;
+    id_list ids = { 0 };
+    int rc = open_all(o, &a, o->ctx);
+    if (rc != QIG_EXIT_OK) return rc;
+    chat c = { .a = &a };
+    if (qig_token_eot(a.model) < 0) rc = fail("this model has no chat format: use 'qig generate'");
+    if (rc == QIG_EXIT_OK && o->system) {
+        rc = add_turn(&ids, a.model, "system", o->system, strlen(o->system));
+        if (rc == QIG_EXIT_OK && ids.n > qig_session_n_ctx(a.session) / 2)
+            rc = fail("the system prompt has %d tokens, more than half of the context of %d", (int)ids.n, (int)qig_session_n_ctx(a.session));
+        if (rc == QIG_EXIT_OK && feed(a.session, ids.ids, ids.n) < 0) rc = QIG_EXIT_USER;
+        c.system = ids.n;
+    }
+    if (rc == QIG_EXIT_OK) {
+        catch_interrupts();
+        rc = converse(o, &c);
+    }
+    free(ids.ids);
+    free(c.starts);
+    close_all(&a);
+    return rc;
+}

@@ -1,0 +1,56 @@
+/* main_generate.c - qig generate: the text and its continuation on stdout. When the context is full its newer half is kept. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "main.h"
+
+static int keep_newer_half(void *arg) {
+    qig_session *s = ((opened *)arg)->session;
+    return qig_session_slide(s, 0, qig_session_n_ctx(s) / 2, NULL, 0) == QIG_OK && qig_session_pos(s) > 0;
+}
+
+static int generate(const options *o, opened *a, const char *text, size_t len) {
+    id_list ids = { 0 };
+    answer_stats stats = { 0 };
+    int rc = add_text(&ids, a->model, text, len);
+    if (rc == QIG_EXIT_OK && ids.n == 0) rc = fail("the prompt is empty: give a text to continue");
+    if (rc == QIG_EXIT_OK && ids.n > qig_session_n_ctx(a->session))
+        rc = fail("the prompt has %d tokens, the context has room for %d", (int)ids.n, (int)qig_session_n_ctx(a->session));
+    if (rc == QIG_EXIT_OK) {
+        catch_interrupts();
+        double start = now();
+        stats.prompt_tokens = ids.n;
+        int fed = feed(a->session, ids.ids, ids.n);
+        stats.prefill_s = now() - start;
+        stats.end = "stopped";
+        rc = fed < 0 ? QIG_EXIT_USER : QIG_EXIT_OK;
+        if (fed > 0) {
+            fwrite(text, 1, len, stdout);
+            rc = draw(o, a, o->n_tokens, keep_newer_half, a, &stats);
+            putchar('\n');
+            if (rc == QIG_EXIT_OK) rc = flush_stdout();
+        }
+        if (o->stats && rc == QIG_EXIT_OK) print_stats(o, a, &stats);
+    }
+    free(ids.ids);
+    return rc;
+}
+
+int run_generate(const options *o) {
+    opened a;
+    if (!o->prompt && isatty(STDIN_FILENO)) return fail("there is no text to continue: give -p TEXT or pipe one in");
+    int rc = open_all(o, &a, o->ctx);
+    if (rc != QIG_EXIT_OK) return rc;
+    if (o->prompt) {
+        rc = generate(o, &a, o->prompt, strlen(o->prompt));
+    } else {
+        size_t len;
+        char *text = read_all(stdin, &len);
+        while (text && len > 0 && text[len - 1] == '\n') len--;
+        rc = text ? generate(o, &a, text, len) : QIG_EXIT_USER;
+        free(text);
+    }
+    close_all(&a);
+    return rc;
+}
