@@ -341,6 +341,7 @@ const char *qig_model_meta_str(const qig_model *m, const char *key, size_t *len)
     return s.p;
 }
 
+const char *qig_version(void) { return QIG_VERSION; } /* from CMake's project() */
 const char *qig_isa_list(void) { return qig_ops_list(); }
 
 int64_t qig_tokenize(const qig_model *m, const char *text, size_t len, int parse_special, int32_t *out, size_t cap) {

@@ -1,0 +1,95 @@
+/* fuzz_gguf.c - libFuzzer target of the GGUF reader: any bytes are read as a model file; what opens is used as the rest of the library uses it.
+ *
+ *   python kernels/fuzz/make_seeds.py SEEDS && build/fuzz/fuzz_gguf -max_total_time=60 CORPUS SEEDS/fuzz_gguf
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "model.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static volatile uint64_t sum; /* keeps reads from being optimized away */
+
+static void touch(const void *p, uint64_t n) {
+    const uint8_t *b = p;
+    for (uint64_t i = 0; i < n; i++) sum += b[i];
+}
+
+/* Every value, read in every way that there is. */
+static void read_values(const qig_gguf *g) {
+    for (uint64_t i = 0; i < g->n_kv; i++) {
+        const qig_kv *kv = &g->kv[i];
+        uint32_t u;
+        float f;
+        int b;
+        qig_str s;
+        touch(kv->key.p, kv->key.len);
+        touch(kv->data, kv->bytes);
+        sum += (uint64_t)(qig_kv_u32(kv, &u) + qig_kv_f32(kv, &f) + qig_kv_bool(kv, &b));
+        if (qig_kv_str(kv, &s)) touch(s.p, s.len);
+        uint64_t n = 0;
+        for (uint64_t pos = 0; qig_kv_next_str(kv, &pos, &s); n++) touch(s.p, s.len);
+        if (kv->type == QIG_KV_ARRAY && kv->elem_type == QIG_KV_STRING && n != kv->count) abort();
+    }
+}
+
+static void use_text(const qig_model *m, const char *text, size_t len) {
+    enum { ROOM = 256 };
+    int32_t ids[ROOM];
+    for (int special = 0; special < 2; special++) {
+        int64_t n = qig_tokenize(m, text, len, special, ids, ROOM);
+        if (n < 0 || n > (int64_t)len) abort();
+        for (int64_t i = 0; i < n && i < ROOM; i++) {
+            size_t k;
+            const char *p = qig_token_bytes(m, ids[i], special, &k);
+            if (!p || k == 0) abort();
+            touch(p, k);
+        }
+    }
+    static const char *const roles[] = {"system", "user", "assistant"};
+    for (size_t i = 0; i < 3; i++) qig_chat_turn(m, roles[i], text, len, ids, ROOM);
+}
+
+static void use_model(const qig_model *m, const uint8_t *data, size_t size) {
+    qig_model_info info;
+    qig_model_get_info(m, &info);
+    sum += strlen(info.name) + strlen(info.file_type);
+    for (int64_t i = 0; i < qig_model_tensor_count(m); i++) {
+        qig_tensor_info t;
+        if (qig_model_tensor(m, i, &t) || t.offset > size || t.bytes > size - t.offset) abort();
+        touch(data + t.offset, t.bytes);
+        sum += strlen(t.name) + strlen(t.type);
+    }
+    const qig_tensor *head[] = {&m->token_embd, &m->basin_proj, &m->output_norm, &m->output_down, &m->output};
+    for (size_t i = 0; i < sizeof head / sizeof *head; i++) touch(head[i]->data, (uint64_t)head[i]->ne1 * head[i]->row_bytes);
+    for (int32_t n = 0; n < m->n_layers; n++) {
+        const qig_tensor *part = &m->layers[n].attn_norm;
+        for (size_t i = 0; i < sizeof(qig_layer) / sizeof *part; i++)
+            if (part[i].data) touch(part[i].data, (uint64_t)part[i].ne1 * part[i].row_bytes);
+    }
+    size_t len;
+    const char *template = qig_model_meta_str(m, "tokenizer.chat_template", &len);
+    if (template) touch(template, len);
+    static const char typed[] = "Hello, the <|end|> caf\xc3\xa9 \xff 42";
+    use_text(m, typed, sizeof typed - 1);
+    use_text(m, (const char *)data, size < 200 ? size : 200);
+    use_text(m, (const char *)data + size - (size < 200 ? size : 200), size < 200 ? size : 200);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    char err[96] = "";
+    qig_gguf *g;
+    int rc = qig_gguf_read(data, size, "fuzz.gguf", &g, err, sizeof err);
+    if (!rc) {
+        qig_model *m;
+        read_values(g);
+        rc = qig_model_from_gguf(g, "fuzz.gguf", "ref", &m, err, sizeof err);
+        if (!rc) use_model(m, data, size);
+        qig_model_close(m);
+    }
+    if (rc && !err[0]) abort(); /* an error without a line */
+    for (const char *p = err; *p; p++)
+        if ((unsigned char)*p < 0x20) abort(); /* or one that spans two */
+    return 0;
+}

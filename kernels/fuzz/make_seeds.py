@@ -1,0 +1,387 @@
+"""Writes the fuzzers' seed corpora, byte by byte: nothing here trusts a GGUF library, and the Python one cannot write files this wrong.
+
+    python kernels/fuzz/make_seeds.py DIR      DIR/fuzz_gguf/*.gguf and DIR/fuzz_tokenizer/*.txt
+
+Hostile files carry the words that their error must hold; tests/kernels/test_gguf_hostile.py opens each of them with libqig.
+"""
+
+from __future__ import annotations
+
+import argparse
+import struct
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+U8, I8, U16, I16, U32, I32, F32, BOOL, STRING, ARRAY, U64, I64, F64 = range(13)
+TYPE_F32, TYPE_F16, TYPE_Q4_0, TYPE_Q8_0 = 0, 1, 2, 8
+BLOCK = {TYPE_F32: (1, 4), TYPE_F16: (1, 2), TYPE_Q4_0: (32, 18), TYPE_Q8_0: (32, 34)}
+CONTROLS = ("<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
+MERGES = ("h e", "l l", "he ll", "hell o", "Ġ t", "Ġt he", "o o", "Ã ©", "Ġ Ġ")
+
+
+def string(text: str | bytes) -> bytes:
+    data = text.encode() if isinstance(text, str) else text
+    return struct.pack("<Q", len(data)) + data
+
+
+def array(elem_type: int, count: int, data: bytes) -> bytes:
+    return struct.pack("<IQ", elem_type, count) + data
+
+
+def strings(items: list[str]) -> bytes:
+    return array(STRING, len(items), b"".join(map(string, items)))
+
+
+def byte_texts() -> list[str]:
+    """Text of each single-byte token, in the order of the bytes."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    other = [b for b in range(256) if b not in printable]
+    return [chr(b) if b in printable else chr(256 + other.index(b)) for b in range(256)]
+
+
+@dataclass
+class Tensor:
+    name: str | bytes
+    ne: list[int]  # ne[0] innermost
+    type: int = TYPE_F32
+    offset: int | None = None  # None: after the one before it
+    data: bytes | None = None  # None: zeros, as many as the shape asks for
+
+    def bytes_of(self) -> bytes:
+        if self.data is not None:
+            return self.data
+        per, size = BLOCK.get(self.type, (1, 1))
+        n = size
+        for i, dim in enumerate(self.ne):
+            n *= dim // per if i == 0 else dim
+        return bytes(min(n, 1 << 16))
+
+
+@dataclass
+class File:
+    """A GGUF file whose every field can be made to lie."""
+
+    keys: dict[str | bytes, tuple[int, bytes]]  # key: (type, value)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    more: list[tuple[str | bytes, int, bytes]] = field(default_factory=list)  # further keys, duplicates among them
+    magic: bytes = b"GGUF"
+    version: int = 3
+    order: str = "<"
+    n_kv: int | None = None
+    n_tensors: int | None = None
+    alignment: int = 32
+
+    def render(self) -> bytes:
+        keys = [(k, t, v) for k, (t, v) in self.keys.items()] + self.more
+        tensors = list(self.tensors.values())
+        out = self.magic + struct.pack(
+            self.order + "IQQ",
+            self.version,
+            len(tensors) if self.n_tensors is None else self.n_tensors,
+            len(keys) if self.n_kv is None else self.n_kv,
+        )
+        for key, kind, value in keys:
+            out += string(key) + struct.pack("<I", kind) + value
+        data = b""
+        for t in tensors:
+            offset = len(data) if t.offset is None else t.offset
+            out += string(t.name) + struct.pack(f"<I{len(t.ne)}QIQ", len(t.ne), *t.ne, t.type, offset)
+            data += t.bytes_of()
+            data += bytes(-len(data) % self.alignment)
+        return out + bytes(-len(out) % self.alignment) + data
+
+
+def tiny(state: str = "pure", matrix: int = TYPE_Q4_0, head_rank: int = 0) -> File:
+    """A valid model, as small as the format allows: one block, D = b = 32, two heads of 16, every byte a token, nine merges."""
+    d, hidden, heads, kv_heads, c = 32, 32, 2, 1, 16
+    texts = byte_texts() + [m.replace(" ", "") for m in MERGES] + list(CONTROLS)
+    vocab, control = len(texts), len(texts) - len(CONTROLS)
+    kinds = [1] * control + [3] * len(CONTROLS)
+
+    def u32(v: int) -> tuple[int, bytes]:
+        return U32, struct.pack("<I", v)
+
+    def f32(v: float) -> tuple[int, bytes]:
+        return F32, struct.pack("<f", v)
+
+    def text(v: str) -> tuple[int, bytes]:
+        return STRING, string(v)
+
+    keys: dict[str | bytes, tuple[int, bytes]] = {
+        "general.architecture": text("qig"),
+        "general.name": text("tiny"),
+        "general.alignment": u32(32),
+        "qig.context_length": u32(64),
+        "qig.embedding_length": u32(d),
+        "qig.block_count": u32(1),
+        "qig.feed_forward_length": u32(hidden),
+        "qig.attention.head_count": u32(heads),
+        "qig.attention.head_count_kv": u32(kv_heads),
+        "qig.attention.key_length": u32(c),
+        "qig.attention.value_length": u32(c),
+        "qig.attention.layer_norm_rms_epsilon": f32(1e-5),
+        "qig.attention.state": text(state),
+        "qig.attention.state_phases": (BOOL, b"\1"),
+        "qig.attention.metric": text("bures"),
+        "qig.attention.decay_slopes": (ARRAY, array(F32, heads, struct.pack("<2f", 0.0625, 0.00390625))),
+        "qig.rope.freq_base": f32(10000.0),
+        "qig.basin_length": u32(d),
+        "qig.head_rank": u32(head_rank),
+        "qig.coupling.beta": f32(0.43),
+        "qig.coupling.ref": f32(128.0),
+        "qig.coupling.min": f32(0.25),
+        "qig.coupling.max": f32(4.0),
+        "qig.coupling.kappa_0": f32(64.0),
+        "qig.gate.threshold": f32(0.0),
+        "qig.gate.margin": f32(0.0),
+        "qig.chat.system": text("<|system|>"),
+        "qig.chat.user": text("<|user|>"),
+        "qig.chat.assistant": text("<|assistant|>"),
+        "qig.chat.end": text("<|end|>"),
+        "tokenizer.ggml.model": text("gpt2"),
+        "tokenizer.ggml.pre": text("gpt-2"),
+        "tokenizer.ggml.tokens": (ARRAY, strings(texts)),
+        "tokenizer.ggml.token_type": (ARRAY, array(I32, vocab, struct.pack(f"<{vocab}i", *kinds))),
+        "tokenizer.ggml.merges": (ARRAY, strings(list(MERGES))),
+        "tokenizer.ggml.eos_token_id": u32(control),
+        "tokenizer.ggml.eot_token_id": u32(vocab - 1),
+        "tokenizer.chat_template": text("{{ messages }}"),
+    }
+    shapes: dict[str, tuple[list[int], int]] = {
+        "token_embd.weight": ([d, vocab], matrix),
+        "basin_proj.weight": ([d, d], matrix),
+        "blk.0.attn_norm.weight": ([d], TYPE_F32),
+        "blk.0.attn_q.weight": ([d, heads * c], matrix),
+        "blk.0.attn_k.weight": ([d, kv_heads * c], matrix),
+        "blk.0.attn_v.weight": ([d, kv_heads * c], matrix),
+        "blk.0.attn_output.weight": ([heads * c, d], matrix),
+        "blk.0.attn_temp.weight": ([heads], TYPE_F32),
+        "blk.0.ffn_norm.weight": ([d], TYPE_F32),
+        "blk.0.ffn_up.weight": ([d, hidden], matrix),
+        "blk.0.ffn_down.weight": ([hidden, d], matrix),
+        "output_norm.weight": ([d], TYPE_F32),
+        "output_down.weight": ([d, head_rank or d], matrix),
+    }
+    if state == "diagonal":
+        shapes |= {"blk.0.attn_q_gain.weight": ([heads], TYPE_F32), "blk.0.attn_k_gain.weight": ([kv_heads], TYPE_F32)}
+    if head_rank:
+        shapes["output.weight"] = ([head_rank, vocab], matrix)
+    tensors = {name: Tensor(name, ne, kind) for name, (ne, kind) in shapes.items()}
+    tensors["blk.0.attn_temp.weight"].data = struct.pack("<2f", 0.1, 0.2)
+    return File(keys, tensors)
+
+
+def valid() -> dict[str, bytes]:
+    """Files that libqig must open."""
+    return {
+        "q4_0": tiny().render(),
+        "q8_0": tiny(matrix=TYPE_Q8_0).render(),
+        "f16": tiny(matrix=TYPE_F16, head_rank=16).render(),
+        "f32_diagonal": tiny("diagonal", TYPE_F32).render(),
+        "q4_0_diagonal_untied": tiny("diagonal", TYPE_Q4_0, head_rank=32).render(),
+        "no_chat": without(tiny(), "qig.chat.").render(),
+        "alignment_8": aligned(tiny(), 8).render(),
+        "alignment_4096": aligned(tiny(), 4096).render(),
+    }
+
+
+def without(f: File, prefix: str) -> File:
+    f.keys = {k: v for k, v in f.keys.items() if not str(k).startswith(prefix)}
+    f.tensors = {k: v for k, v in f.tensors.items() if not k.startswith(prefix)}
+    return f
+
+
+def aligned(f: File, n: int) -> File:
+    f.keys["general.alignment"] = U32, struct.pack("<I", n)
+    f.alignment = n
+    return f
+
+
+def with_key(key: str, kind: int, value: bytes) -> bytes:
+    f = tiny("diagonal")
+    f.keys[key] = kind, value
+    return f.render()
+
+
+def with_tensor(tensor: str, /, **fields: object) -> bytes:
+    f = tiny("diagonal")
+    for attribute, value in fields.items():
+        setattr(f.tensors[tensor], attribute, value)
+    return f.render()
+
+
+def with_file(change: Callable[[File], object]) -> bytes:
+    f = tiny("diagonal")
+    change(f)
+    return f.render()
+
+
+def hostile() -> dict[str, tuple[bytes, str]]:
+    """Files that libqig must refuse, and what the error must say."""
+    q, bad_f32 = "blk.0.attn_q.weight", (("nan", float("nan")), ("inf", float("inf")), ("negative", -1.0))
+    tokens = tiny().keys["tokenizer.ggml.tokens"][1]
+    f32 = lambda v: struct.pack("<f", v)  # noqa: E731
+    u32 = lambda v: struct.pack("<I", v)  # noqa: E731
+    out: dict[str, tuple[bytes, str]] = {
+        "empty": (b"", "the file is empty"),
+        "text": (b"Once upon a time there was a fox.", "not a GGUF file (starts with 'Once')"),
+        "binary": (b"\x7fELF" + bytes(60), "not a GGUF file (starts with '?ELF')"),
+        "three_bytes": (b"GGU", "not a GGUF file (3 bytes)"),
+        "magic_only": (b"GGUF", "truncated"),
+        "version_1": (with_file(lambda f: setattr(f, "version", 1)), "GGUF version 1"),
+        "version_2": (with_file(lambda f: setattr(f, "version", 2)), "GGUF version 2"),
+        "version_4": (with_file(lambda f: setattr(f, "version", 4)), "GGUF version 4"),
+        "big_endian": (with_file(lambda f: setattr(f, "order", ">")), "big-endian"),
+        "n_kv_2_63": (with_file(lambda f: setattr(f, "n_kv", 1 << 63)), "more than"),
+        "n_tensors_2_63": (with_file(lambda f: setattr(f, "n_tensors", 1 << 63)), "more than"),
+        "n_kv_one_more": (with_file(lambda f: setattr(f, "n_kv", len(f.keys) + 1)), ""),
+        "n_tensors_one_more": (with_file(lambda f: setattr(f, "n_tensors", len(f.tensors) + 1)), ""),
+        "n_tensors_0": (with_file(lambda f: setattr(f, "n_tensors", 0)), "token_embd.weight is missing"),
+        # The 43 bytes that the Python reader hangs on: one key, an array of 2^63 bytes.
+        "array_2_63_alone": (b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + string("a") + struct.pack("<IIQ", ARRAY, U8, 1 << 63)[:10], ""),
+        "key_name_empty": (with_file(lambda f: f.more.append(("", U32, u32(1)))), "key 39 has a name of 0 bytes"),
+        "key_name_nul": (with_file(lambda f: f.more.append((b"a\0b", U32, u32(1)))), "with a 0 in it"),
+        "key_name_too_long": (with_file(lambda f: f.more.append(("k" * 65536, U32, u32(1)))), "has a name of 65536 bytes"),
+        "key_twice": (with_file(lambda f: f.more.append(("qig.context_length", U32, u32(64)))), "'qig.context_length' stands twice"),
+        "key_type_13": (with_key("qig.context_length", 13, u32(64)), "type 13"),
+        "key_type_huge": (with_key("qig.context_length", 0xFFFFFFFF, u32(64)), "type 4294967295"),
+        "array_of_arrays": (with_key("x", ARRAY, array(ARRAY, 1, array(U8, 1, b"\1"))), "array of arrays"),
+        "array_type_13": (with_key("x", ARRAY, array(13, 1, b"\1")), "type 13"),
+        "tensor_name_empty": (with_tensor(q, name=""), "name of 0 bytes"),
+        "tensor_name_65": (with_tensor(q, name="n" * 65), "name of 65 bytes"),
+        "tensor_name_nul": (with_tensor(q, name=b"blk.0\0attn_q.weight"), "name of 19 bytes"),
+        "tensor_twice": (with_tensor(q, name="token_embd.weight"), "tensor token_embd.weight stands twice"),
+        "tensor_missing": (with_file(lambda f: f.tensors.pop(q)), f"tensor {q} is missing"),
+        "tensor_unknown": (with_tensor(q, name="blk.0.attn_z.weight"), f"tensor {q} is missing"),
+        "tensor_extra": (with_file(lambda f: f.tensors.update(extra=Tensor("extra.weight", [4]))), "extra.weight has no place"),
+        "dims_0": (with_tensor(q, ne=[]), "has 0 dimensions"),
+        "dims_5": (with_tensor(q, ne=[32, 1, 1, 1, 1]), "has 5 dimensions"),
+        "dims_3": (with_tensor(q, ne=[32, 32, 1]), "it must be [32, 32]"),
+        "dimension_0": (with_tensor(q, ne=[0, 32]), "a dimension of 0"),
+        "dimension_2_63": (with_tensor(q, ne=[1 << 63, 2]), "a dimension of"),
+        "dimension_negative": (with_tensor(q, ne=[32, (1 << 64) - 32]), "a dimension of"),
+        "shape_wraps_to_0": (with_tensor(q, ne=[1 << 32, 1 << 32], data=b""), "larger than any file"),
+        "shape_wraps_to_small": (with_tensor(q, ne=[32, (1 << 62) + 1, 4], type=TYPE_F32, data=b""), "larger than any file"),
+        "bytes_wrap": (with_tensor(q, ne=[32, 1 << 57], data=b""), ""),
+        "ragged_row": (with_tensor(q, ne=[33, 32]), "no whole number of Q4_0 blocks"),
+        "type_unknown": (with_tensor(q, type=12), "of type 12"),
+        "type_huge": (with_tensor(q, type=0xFFFFFFFF), "of type 4294967295"),
+        "offset_unaligned": (with_tensor("output_norm.weight", offset=33), "no multiple of the alignment"),
+        "offset_wraps": (with_tensor(q, offset=(1 << 64) - 32), "beyond any file"),
+        "offset_2_63": (with_tensor(q, offset=1 << 63), "truncated: tensor"),
+        "alignment_0": (with_key("general.alignment", U32, u32(0)), "general.alignment is 0"),
+        "alignment_3": (with_key("general.alignment", U32, u32(3)), "general.alignment is 3"),
+        "alignment_2_31": (with_key("general.alignment", U32, u32(1 << 31)), "general.alignment is 2147483648"),
+        "alignment_u64": (with_key("general.alignment", U64, struct.pack("<Q", 32)), "general.alignment is of type 10"),
+        "alignment_string": (with_key("general.alignment", STRING, string("32")), "general.alignment is of type 8"),
+        "architecture_llama": (with_key("general.architecture", STRING, string("llama")), "architecture 'llama' is not run by this build (qig)"),
+        "architecture_missing": (with_file(lambda f: f.keys.pop("general.architecture")), "'general.architecture' is missing"),
+        "architecture_number": (with_key("general.architecture", U32, u32(1)), "must be a string"),
+        "config_of_u64": (with_key("qig.context_length", U64, struct.pack("<Q", 64)), "must be a u32"),
+        "config_of_u8": (with_key("qig.context_length", U8, b"\x40"), "must be a u32"),
+        "config_as_array": (with_key("qig.context_length", ARRAY, array(U32, 1, u32(64))), "must be a u32"),
+        "phases_2": (with_key("qig.attention.state_phases", BOOL, b"\2"), "must be a bool"),
+        "state_unknown": (with_key("qig.attention.state", STRING, string("mixed")), "state 'mixed' is not run by this build (pure, diagonal)"),
+        "metric_unknown": (with_key("qig.attention.metric", STRING, string("euclid")), "metric 'euclid'"),
+        "heads_not_divided": (with_key("qig.attention.head_count_kv", U32, u32(3)), "no multiple of 3"),
+        "head_dim_odd": (with_key("qig.attention.key_length", U32, u32(15)), "must be even and equal"),
+        "value_length_other": (with_key("qig.attention.value_length", U32, u32(32)), "must be even and equal"),
+        "slopes_of_u8": (with_key("qig.attention.decay_slopes", ARRAY, array(U8, 2, b"\1\1")), "must be an array of 2 f32"),
+        "slopes_too_few": (with_key("qig.attention.decay_slopes", ARRAY, array(F32, 1, f32(1))), "must be an array of 2 f32"),
+        "slopes_nan": (with_key("qig.attention.decay_slopes", ARRAY, array(F32, 2, f32(1) + f32(float("nan")))), "decay_slopes[1] is"),
+        "coupling_crossed": (with_key("qig.coupling.max", F32, f32(0.1)), "at least 0.25"),
+        "threshold_1": (with_key("qig.gate.threshold", F32, f32(1)), "in [0, 1)"),
+        "tokens_missing": (with_file(lambda f: f.keys.pop("tokenizer.ggml.tokens")), "no tokenizer"),
+        "tokenizer_missing": (with_file(lambda f: without(f, "tokenizer.")), "no tokenizer"),
+        "tokenizer_llama": (with_key("tokenizer.ggml.model", STRING, string("llama")), "'llama' is not run by this build (gpt2)"),
+        "tokens_of_u8": (with_key("tokenizer.ggml.tokens", ARRAY, array(U8, 4, b"abcd")), "must be an array of strings"),
+        "tokens_none": (with_key("tokenizer.ggml.tokens", ARRAY, array(STRING, 0, b"")), "a vocabulary of 0 tokens"),
+        "token_types_of_u8": (with_key("tokenizer.ggml.token_type", ARRAY, array(U8, 270, b"\1" * 270)), "must be an array of i32"),
+        "token_types_too_few": (with_key("tokenizer.ggml.token_type", ARRAY, array(I32, 1, u32(1))), "270 tokens but 1 token types"),
+        "token_type_byte": (with_key("tokenizer.ggml.token_type", ARRAY, array(I32, 270, u32(6) * 270)), "token 0 is of type 6"),
+        "merges_of_i32": (with_key("tokenizer.ggml.merges", ARRAY, array(I32, 1, u32(0))), "must be an array of strings"),
+        "merge_without_space": (with_key("tokenizer.ggml.merges", ARRAY, strings(["he"])), "is not two tokens"),
+        "merge_half": (with_key("tokenizer.ggml.merges", ARRAY, strings(["h "])), "is not two tokens"),
+        "merge_unknown": (with_key("tokenizer.ggml.merges", ARRAY, strings(["x y"])), "is not in the vocabulary"),
+        "merge_not_bytes": (with_key("tokenizer.ggml.merges", ARRAY, strings(["\u20ac y"])), "is not in the vocabulary"),
+        "eos_missing": (with_file(lambda f: f.keys.pop("tokenizer.ggml.eos_token_id")), "eos_token_id' is missing"),
+        "eos_out_of_range": (with_key("tokenizer.ggml.eos_token_id", U32, u32(270)), "eos_token_id is 270"),
+        "eot_out_of_range": (with_key("tokenizer.ggml.eot_token_id", U32, u32(0xFFFFFFFF)), "eot_token_id is 4294967295"),
+        "chat_in_part": (with_file(lambda f: f.keys.pop("qig.chat.user")), "a chat format needs all of"),
+        "chat_end_elsewhere": (with_key("qig.chat.end", STRING, string("bye")), "does not hold the end-of-turn token"),
+        "chat_empty": (with_key("qig.chat.user", STRING, string("")), "must be a string of 1 to"),
+        "temp_nan": (with_tensor("blk.0.attn_temp.weight", data=f32(float("nan")) * 2), "attn_temp.weight[0] is"),
+        "temp_0": (with_tensor("blk.0.attn_temp.weight", data=f32(0.1) + f32(0)), "attn_temp.weight[1] is 0"),
+        "gain_inf": (with_tensor("blk.0.attn_k_gain.weight", data=f32(float("inf"))), "attn_k_gain.weight[0] is inf"),
+        "norm_of_f16": (with_tensor("output_norm.weight", type=TYPE_F16), "it must be F32"),
+        "vocabulary_other": (with_tensor("token_embd.weight", ne=[32, 269]), "token_embd.weight is [269, 32], it must be [270, 32]"),
+    }
+    for size in (62, 63, 64):
+        count = (1 << size) - (size == 64)
+        out[f"string_2_{size}"] = with_key("x", STRING, struct.pack("<Q", count)), "truncated: the value of key 'x'"
+        out[f"array_2_{size}"] = with_key("x", ARRAY, array(U8, count, b"")), "truncated: the value of key 'x'"
+        out[f"array_of_f64_2_{size}"] = with_key("x", ARRAY, array(F64, count, b"")), "truncated: the value of key 'x'"
+        out[f"array_of_strings_2_{size}"] = with_key("x", ARRAY, array(STRING, count, b"")), "truncated: the value of key 'x'"
+        out[f"key_name_2_{size}"] = b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, count) + bytes(64), "truncated: key 1 of 1"
+        out[f"string_in_array_2_{size}"] = with_key("x", ARRAY, array(STRING, 1, struct.pack("<Q", count))), "truncated: the value of key 'x'"
+    for name, v in bad_f32:
+        out[f"eps_{name}"] = with_key("qig.attention.layer_norm_rms_epsilon", F32, f32(v)), "layer_norm_rms_epsilon is"
+        out[f"margin_{name}"] = with_key("qig.gate.margin", F32, f32(v)), "gate.margin is"
+        out[f"rope_{name}"] = with_key("qig.rope.freq_base", F32, f32(v)), "freq_base is"
+    sizes = ("context_length", "block_count", "embedding_length", "attention.head_count", "attention.key_length", "basin_length")
+    for key in (f"qig.{size}" for size in sizes):
+        out[f"{key}_0"] = with_key(key, U32, u32(0)), f"{key} is 0"
+        out[f"{key}_huge"] = with_key(key, U32, u32(0xFFFFFFFF)), f"{key} is 4294967295"
+    # Texts that other readers take for byte tokens; here they are byte-level text and stand for themselves, so byte 0xff is missing.
+    for i, text in enumerate(("<0x-1>", "<0xGG>", "<0x100>", "<0x>")):
+        out[f"byte_token_{i}"] = with_key("tokenizer.ggml.tokens", ARRAY, tokens.replace(string("\u00ff"), string(text))), "no token for byte 0xff"
+    out["token_empty"] = with_key("tokenizer.ggml.tokens", ARRAY, tokens.replace(string("hell"), string(""))), "has 0 bytes of text"
+    out["token_not_bytes"] = with_key("tokenizer.ggml.tokens", ARRAY, tokens.replace(string("hell"), string("h\u20ac"))), "not the byte-level text"
+    out["token_not_utf8"] = with_key("tokenizer.ggml.tokens", ARRAY, tokens.replace(string("hell"), string(b"h\xff"))), "not the byte-level text"
+    out["token_twice"] = with_key("tokenizer.ggml.tokens", ARRAY, tokens.replace(string("hell"), string("he"))), "have the same text"
+    out["control_twice"] = with_key("tokenizer.ggml.tokens", ARRAY, tokens.replace(string("<|user|>"), string("<|system|>"))), "have the same text"
+    out["control_too_long"] = with_key("tokenizer.ggml.tokens", ARRAY, tokens.replace(string("<|user|>"), string("u" * 257))), "has 257 bytes of text"
+    whole = tiny().render()
+    out["tensor_at_the_end"] = with_tensor(q, offset=len(whole) // 32 * 32), f"truncated: tensor {q} ends at byte"
+    return out
+
+
+def boundaries() -> dict[str, bytes]:
+    """The valid file cut at the ends of its fields: after every header word, around every key and tensor, in the middle of the data."""
+    f = tiny()
+    whole = f.render()
+    cuts = {1, 3, 4, 8, 16, 23, 24, len(whole) - 1, len(whole) - 31}
+    for name in [*f.keys, *f.tensors]:
+        at = whole.index(string(name))
+        cuts |= {at, at + 4, at + 8, at + 8 + len(name), at + 12 + len(name), at + 16 + len(name)}
+    return {f"cut_{n}": whole[:n] for n in sorted(cuts)}
+
+
+TEXTS = {
+    "english": b"Hello, hello! I'll see the others' tools; we've 42 of them, don't you'd 'S 's.",
+    "spaces": b"  a\n\n b\t\tc \r\n   d   ",
+    "scripts": "Ünïcödé café ２３ ٣٤ Ⅷ 日本語 हिन्दी ไทย \u00a0\u2003x\u3000y\u200bz e\u0301 \U0001f469\u200d\U0001f680".encode(),
+    "controls": b"<|user|>hello<|end|><|assistant|><|en<|end|>|><|endoftext|><|endoftext",
+    "invalid": b"ok \xff\xfe \xc0\x80 \xed\xa0\x80 \xf4\x90\x80\x80 \xe2\x82 caf\xc3\xa9 \xf0\x9f\x91",
+    "run": b"hellohello" * 60 + b"l" * 300,
+    "zeros": bytes(40),
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("dir", type=Path, help="folder of the corpora; made if it is not there")
+    out: Path = parser.parse_args().dir
+    ggufs = {**{f"valid_{n}": b for n, b in valid().items()}, **{n: b for n, (b, _) in hostile().items()}, **boundaries()}
+    for folder, files, suffix in (("fuzz_gguf", ggufs, ".gguf"), ("fuzz_tokenizer", TEXTS, ".txt")):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+        for name, data in files.items():
+            (out / folder / (name + suffix)).write_bytes(data)
+        print(f"{out / folder}: {len(files)} seeds", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
