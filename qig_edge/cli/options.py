@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 Model = Annotated[Path | None, typer.Argument(metavar="MODEL", help="GGUF file; without it the model that ships with qig-edge.")]
 MaxTokens = Annotated[int, typer.Option("--max-tokens", "-n", min=1, help="Most tokens of one answer.")]
-Temperature = Annotated[float, typer.Option(min=0.0, max=100.0, help="Spread of the draw; 0 always takes the likeliest token.")]
+Temperature = Annotated[
+    float, typer.Option("--temperature", "--temp", min=0.0, max=100.0, help="Spread of the draw; 0 always takes the likeliest token.")
+]
 TopK = Annotated[int, typer.Option(min=0, help="Draw among this many likeliest tokens; 0: off.")]
 TopP = Annotated[float, typer.Option(min=0.0, max=1.0, help="Draw among the likeliest tokens that hold this much probability; 1: off.")]
 MinP = Annotated[float, typer.Option(min=0.0, max=1.0, help="Leave out tokens below this part of the likeliest one's probability; 0: off.")]

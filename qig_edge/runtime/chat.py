@@ -108,10 +108,6 @@ class Chat:
         gone = min(ends[n - 1], session.pos) - self._starts[0]
         if n == len(self._starts):
             self._unevaluated = []
-        tail = session.pos - self._system - gone
-        if self._system + tail:
-            session.slide(self._system, tail)
-        else:
-            session.rollback(0)
+        session.slide(self._system, session.pos - self._system - gone)
         self._starts = [start - gone for start in self._starts[n:]]
         return True

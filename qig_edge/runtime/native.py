@@ -87,6 +87,7 @@ PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "qig_session_free": (None, (_P,)),
     "qig_session_pos": (_I32, (_P,)),
     "qig_session_n_ctx": (_I32, (_P,)),
+    "qig_session_n_threads": (_I32, (_P,)),
     "qig_session_cache_bytes": (ct.c_uint64, (_P,)),
     "qig_session_tokens": (_IDS, (_P,)),
     "qig_session_eval": (ct.c_int, (_P, _P, _I32, _P, *_ERR)),
@@ -343,6 +344,11 @@ class NativeSession:
     def n_ctx(self) -> int:
         """Positions there are."""
         return int(self._lib.qig_session_n_ctx(self.handle))
+
+    @property
+    def n_threads(self) -> int:
+        """Threads that evaluate, the choice for 0 made."""
+        return int(self._lib.qig_session_n_threads(self.handle))
 
     @property
     def cache_bytes(self) -> int:

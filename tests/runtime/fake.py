@@ -79,7 +79,7 @@ class FakeSession:
         del self.history[pos:]
 
     def slide(self, n_keep: int, n_tail: int) -> None:
-        assert n_keep + n_tail <= self.pos and n_keep + n_tail > 0
+        assert 0 <= n_keep and 0 <= n_tail and n_keep + n_tail <= self.pos
         self.slides.append((n_keep, n_tail))
         self.history = self.history[:n_keep] + self.history[self.pos - n_tail :]
 

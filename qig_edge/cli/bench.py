@@ -1,0 +1,77 @@
+"""qig-edge bench: speed and memory of a model on this machine, or a check of its program for an emulated device."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from qig_edge.cli import options as opt
+
+
+def command(
+    model: opt.Model = None,
+    device: Annotated[str, typer.Option(help="laptop (this machine), rpi4, rpi5 or android.")] = "laptop",
+    random: Annotated[str | None, typer.Option("--random", metavar="PRESET", help="Random Q4_0 weights of a preset's shape instead of MODEL.")] = None,
+    threads: opt.Threads = 0,
+    prefill: Annotated[int, typer.Option(min=1, max=1 << 20, help="Tokens of the prefill test.")] = 512,
+    decode: Annotated[int, typer.Option(min=1, max=1 << 20, help="Tokens of each decode test.")] = 128,
+    depths: Annotated[str, typer.Option(metavar="N,N,..", help="Positions already in the cache when decoding.")] = "0,1024",
+    repeat: Annotated[int, typer.Option(min=1, max=1000, help="Samples of each test.")] = 5,
+    isa: opt.Isa = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object with the raw samples.")] = False,
+) -> None:
+    """Measure a model on this machine: load, first token, prefill, decode, memory, and the share of the memory bandwidth that decode reaches.
+
+    With --device of another machine: build its program, run it under emulation and compare its text with this machine's. Speed is not measured
+    then; the exit code is 1 where the texts differ.
+    """
+    import json
+
+    from qig_edge.bench.measure import measure, parse_depths
+    from qig_edge.cli.progress import Steps
+    from qig_edge.devices.profile import load_profile
+    from qig_edge.errors import ConfigError
+    from qig_edge.runtime.assets import model_path
+
+    profile, positions = load_profile(device), parse_depths(depths)
+    if random is not None and model is not None:
+        raise ConfigError("--random makes a model: it goes without MODEL")
+    with Steps(f"bench {device}") as steps:
+        if random is not None:
+            from qig_edge.bench.random_model import random_model
+
+            path = random_model(random, progress=lambda done, total: steps(done, total, "writing random weights"))
+        else:
+            path = model_path(model)
+        if not profile.is_host:
+            from qig_edge.bench.emulated import check
+
+            checked = check(path, profile, steps)
+        else:
+            row = measure(
+                path,
+                device=device,
+                threads=threads,
+                prefill=prefill,
+                decode=decode,
+                depths=positions,
+                repeat=repeat,
+                isa=isa,
+                progress=steps,
+            )
+    if not profile.is_host:
+        from qig_edge.bench.emulated import print_check
+
+        if as_json:
+            print(json.dumps(checked))
+        else:
+            print_check(checked)
+        if not checked["same_text"]:
+            raise typer.Exit(1)
+    elif as_json:
+        print(json.dumps(row))
+    else:
+        from qig_edge.bench.report import print_report
+
+        print_report(row)

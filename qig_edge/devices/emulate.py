@@ -1,0 +1,38 @@
+"""Runs a device's own program under qemu on this machine: it shows that the program is right, never how fast it is."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from qig_edge.devices.profile import Profile
+from qig_edge.errors import DeviceError
+
+EMULATORS = ("qemu-aarch64-static", "qemu-aarch64")
+PROMPT = "Once upon a time there was a fox"
+TOKENS = 48
+
+
+def emulator() -> str:
+    """Path of qemu's user mode for aarch64. Raises DeviceError naming the package where there is none."""
+    for name in EMULATORS:
+        path = shutil.which(name)
+        if path:
+            return path
+    raise DeviceError(f"{EMULATORS[0]} is not installed: run 'apt install qemu-user-static' (Debian, Ubuntu, Raspberry Pi OS)")
+
+
+def greedy_text(command: list[str], model: Path, tokens: int = TOKENS, prompt: str = PROMPT) -> str:
+    """Greedy continuation that a `qig` program (with its emulator before it) prints. Raises DeviceError with its last line where it fails."""
+    asked = ["generate", str(model), "-p", prompt, "-n", str(tokens), "--greedy", "-t", "1"]
+    done = subprocess.run([*command, *asked], capture_output=True, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit code {done.returncode}"]
+        raise DeviceError(f"{Path(command[-1]).name}: {lines[-1].removeprefix('error: ')}")
+    return done.stdout.decode("utf-8", "replace")
+
+
+def emulated(profile: Profile, program: Path) -> list[str]:
+    """The command that runs a device's program here, on qemu's model of its processor."""
+    return [emulator(), "-cpu", profile.emulator_cpu, str(program)]
