@@ -212,8 +212,9 @@ static void record_blocks(qig_session *s, int32_t pos, const qig_token_sums *sum
 /* Surprise of the token at pos under the distribution before it, if that was computed; moves the running mean. */
 static void record_surprise(qig_session *s, int32_t pos, double log_p) {
     qig_record *r = &s->records[pos];
+    const float mean = pos > 0 ? r[-1].mean_surprise : 0;
     r->telemetry.surprise = pos > 0 ? qig_surprise(log_p) : 0;
-    if (pos > 0) r->mean_surprise += (r->telemetry.surprise - r->mean_surprise) / 16;
+    r->mean_surprise = pos > 0 ? mean + (r->telemetry.surprise - mean) / 16 : 0;
 }
 
 /* Confidence after the token at pos, from the distribution in parts[row]; returns its ln sum exp. */
