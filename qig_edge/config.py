@@ -10,6 +10,7 @@ import difflib
 import math
 import sys
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from qig_edge.errors import ConfigError
@@ -145,7 +146,17 @@ def preset_names() -> list[str]:
 
 
 def load_preset(name: str) -> dict[str, Any]:
-    """Tables of one preset ("model", "train"). Raises ConfigError for an unknown name."""
+    """Tables of one preset ("model", "train"): a shipped one by name, or a .toml file of one's own. Raises ConfigError for an unknown name or a bad file."""
+    if name.endswith(".toml"):
+        try:
+            tables = tomllib.loads(Path(name).read_text("utf-8"))
+        except OSError as e:
+            raise ConfigError(f"preset file '{name}': {e.strerror}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+            raise ConfigError(f"preset file '{name}' is no TOML: {e}") from None
+        if not isinstance(tables.get("model"), dict) or not isinstance(tables.get("train", {}), dict):
+            raise ConfigError(f"preset file '{name}' needs a [model] table (and may have a [train] table)")
+        return tables
     names = preset_names()
     if name not in names:
         near = difflib.get_close_matches(name, names, 1)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def command(
     data: Annotated[list[str], typer.Option("--data", help="FILE, folder or hf:NAME; FILE=2 counts it twice. .txt, .jsonl (text or messages), .xz, .zst. Repeatable.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the run: checkpoints, metrics, plot.")],
-    preset: Annotated[str, typer.Option("--preset", help="Model and training settings.")] = "qig-nano",
+    preset: Annotated[str, typer.Option("--preset", help="Model and training settings: a preset's name or a .toml file.")] = "qig-nano",
     final_data: Annotated[list[str] | None, typer.Option("--final-data", help="Data of the final phase, while the learning rate falls [default: --data].")] = None,
     tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="A tokenizer.json or its folder [default: trained on the data].")] = None,
     shards: Annotated[Path | None, typer.Option("--shards", help="Folder for the tokenized data, shared between runs [default: OUT/shards].")] = None,

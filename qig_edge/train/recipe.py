@@ -1,21 +1,11 @@
-"""Which part of the model a 4-bit file rounds to what: used by 4-bit-aware training and by the converter's q4 recipe."""
+"""Which part of the model a 4-bit file rounds to what: the converter's q4 recipe (qig_edge/convert/recipes/q4.toml), for 4-bit-aware training."""
 
 from __future__ import annotations
 
 from qig_edge.config import ModelConfig
+from qig_edge.convert.recipe import load_recipe, parts
 
 
 def quantized_parts(config: ModelConfig) -> dict[str, str]:
-    """Module name of kernel.Kernel -> kind. Blocks are Q4_0; what every token passes (table, projections, head) is small and sensitive: Q8_0."""
-    kinds = {}
-    for i in range(config.n_layers):
-        for name in ("attn.q", "attn.k", "attn.v", "attn.o", "ffn.up", "ffn.down"):
-            kinds[f"blocks.{i}.{name}"] = "q4_0"
-    kinds["embedding"] = "q8_0"
-    if config.basin_dim:
-        kinds["embedding.proj"] = "q8_0"
-    if config.head_rank or config.basin_dim:
-        kinds["head.down"] = "q8_0"
-    if config.head_rank:
-        kinds["head.out"] = "q8_0"
-    return kinds
+    """Module name of kernel.Kernel -> kind, of a dense twin too."""
+    return parts(config, load_recipe("q4"))

@@ -127,7 +127,7 @@ def _from_file(path: Path) -> Iterator[Document]:
 
 def _reason(e: Exception) -> str:
     if isinstance(e, KeyError):
-        return f"a record needs the field {e} (or 'text', or 'messages')"
+        return "a record needs 'text', or 'messages' with 'role' and 'content'"
     if isinstance(e, UnicodeDecodeError):
         return "not UTF-8 text"
     if isinstance(e, json.JSONDecodeError):
