@@ -3,10 +3,7 @@
 OUT=${OUT:-runs/out}
 QIG_EDGE=${QIG_EDGE:-qig-edge}
 mkdir -p "$OUT/corpus"
-generate() { [ -s "$OUT/corpus/$1.jsonl" ] || $QIG_EDGE data "$1" -n "$2" --seed 1 -o "$OUT/corpus/$1.jsonl"; }
-generate tales 20128
-generate talk 30591
-generate facts 4251
+[ -s "$OUT/corpus/facts.jsonl" ] || ${PYTHON:-python} -m qig_edge.corpus.generate "$OUT/corpus" --seed 1
 T=$QIG_EDGE_DATA/train
 C=$OUT/corpus
 FIRST="--data $C/tales.jsonl --data $C/talk.jsonl --data $C/facts.jsonl=2 --data $T/stories.jsonl.xz=2 --data $T/books.jsonl.xz=0.12
