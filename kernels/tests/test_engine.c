@@ -1,0 +1,370 @@
+/* test_engine.c - the engine's parts in C: thread pool, sampler at its edges, sums over logits, and a session of a tiny random model. The numbers
+ * of the forward pass are held to float64 in tests/kernels/test_engine.py. */
+#include "ops_test.h"
+
+#include "../src/pool.h"
+#include "../src/sampler.h"
+#include "../src/session.h"
+#include "../src/topology.h"
+#include "tiny_gguf.h"
+
+int qig_model_from_gguf(qig_gguf *g, const char *file, const char *isa, qig_model **out, char *err, size_t errlen);
+
+/* --- the pool ----------------------------------------------------------------------------------------------------------------------- */
+
+enum { POOL_MAX = 9, PHASES = 5 };
+typedef struct {
+    qig_pool *pool;
+    int seen[POOL_MAX], wrong;
+    int sums[POOL_MAX][PHASES];
+} pool_case;
+
+/* Every thread writes its number, and after the barrier reads everybody's: a thread that came too early reads an old one. */
+static void pool_job(void *arg, int t, int n_threads) {
+    pool_case *c = arg;
+    for (int phase = 0; phase < PHASES; phase++) {
+        c->seen[t] += t + 1;
+        qig_pool_barrier(c->pool);
+        c->sums[t][phase] = 0;
+        for (int i = 0; i < n_threads; i++) c->sums[t][phase] += c->seen[i];
+        qig_pool_barrier(c->pool);
+    }
+}
+
+static void test_pool(void) {
+    const int counts[] = {1, 2, 3, 4, POOL_MAX};
+    for (size_t k = 0; k < sizeof counts / sizeof *counts; k++) {
+        const int n = counts[k];
+        current = "pool";
+        begin_case();
+        pool_case c = {.pool = qig_pool_new(n)};
+        CHECK(c.pool && qig_pool_threads(c.pool) == n, "%d threads refused", n);
+        for (int run = 0; c.pool && run < 200; run++) {
+            memset(c.seen, 0, sizeof c.seen);
+            qig_pool_run(c.pool, pool_job, &c);
+            for (int t = 0; t < n; t++)
+                for (int phase = 0; phase < PHASES; phase++)
+                    CHECK(c.sums[t][phase] == (phase + 1) * n * (n + 1) / 2, "%d threads, run %d, thread %d, phase %d: %d", n, run, t, phase, c.sums[t][phase]);
+            if (run == 100) usleep(20000); /* the threads sleep now */
+        }
+        qig_pool_free(c.pool);
+        end_case();
+    }
+    begin_case();
+    CHECK(qig_pool_new(0) == NULL, "a pool of nobody");
+    qig_pool_free(NULL);
+    CHECK(qig_cpu_count() >= 1 && qig_cpu_big_cores() >= 1 && qig_cpu_big_cores() <= qig_cpu_count() && qig_default_threads() <= 4, "processor counts");
+    end_case();
+}
+
+static void test_split(void) {
+    current = "split";
+    for (int n = 0; n < 70; n += 7)
+        for (int unit = 1; unit <= 32; unit *= 2)
+            for (int threads = 1; threads <= 5; threads++) {
+                begin_case();
+                int at = 0;
+                for (int t = 0; t < threads; t++) {
+                    int lo, hi;
+                    qig_split(n, unit, t, threads, &lo, &hi);
+                    CHECK(lo == at && hi >= lo && (lo % unit == 0 || lo == n), "%d by %d: thread %d of %d has [%d, %d)", n, unit, t, threads, lo, hi);
+                    at = hi;
+                }
+                CHECK(at == n, "%d of %d divided", at, n);
+                end_case();
+            }
+}
+
+/* --- sampling ----------------------------------------------------------------------------------------------------------------------- */
+
+static const qig_sampler_params neutral = {.temperature = 1, .top_p = 1, .repeat_penalty = 1};
+
+static int draw_once(qig_sampler_params p, const float *logits, int n, const int32_t *history, int n_history, uint64_t seed, int32_t *token) {
+    qig_candidate scratch[300];
+    char err[128];
+    uint64_t rng = qig_rng_seed(seed);
+    return qig_sampler_draw(&p, logits, n, history, n_history, scratch, &rng, token, err, sizeof err);
+}
+
+static void test_sampler_edges(void) {
+    current = "sampler";
+    float logits[300];
+    int32_t token = -1;
+    const float bad[] = {NAN, INFINITY};
+    for (int k = 0; k < 2; k++)
+        for (int at = 0; at < 300; at += 299) {
+            begin_case();
+            for (int i = 0; i < 300; i++) logits[i] = rng_float();
+            logits[at] = bad[k];
+            for (int greedy = 0; greedy < 2; greedy++) {
+                qig_sampler_params p = neutral;
+                p.temperature = greedy ? 0.0f : 1.0f;
+                CHECK(draw_once(p, logits, 300, NULL, 0, 1, &token) == QIG_ERR_ARG, "a logit of %f passes", (double)bad[k]);
+            }
+            end_case();
+        }
+    begin_case();
+    for (int i = 0; i < 300; i++) logits[i] = -INFINITY;
+    CHECK(draw_once(neutral, logits, 300, NULL, 0, 1, &token) == QIG_ERR_ARG, "nothing possible passes");
+    logits[17] = -1e30f;
+    for (uint64_t seed = 0; seed < 20; seed++) CHECK(draw_once(neutral, logits, 300, NULL, 0, seed, &token) == QIG_OK && token == 17, "the only possible token");
+    end_case();
+
+    begin_case(); /* ties go to the lower id, in every way of choosing */
+    for (int i = 0; i < 300; i++) logits[i] = i >= 40 ? 2.0f : -1.0f;
+    qig_sampler_params p = neutral;
+    p.temperature = 0;
+    CHECK(draw_once(p, logits, 300, NULL, 0, 1, &token) == QIG_OK && token == 40, "greedy tie: %d", (int)token);
+    for (uint64_t seed = 0; seed < 200; seed++) {
+        p = neutral;
+        p.top_k = 3;
+        CHECK(draw_once(p, logits, 300, NULL, 0, seed, &token) == QIG_OK && token >= 40 && token < 43, "top-k tie: %d", (int)token);
+        p.top_k = 0;
+        p.top_p = 0.01f; /* 260 equal tokens: three reach it */
+        CHECK(draw_once(p, logits, 300, NULL, 0, seed, &token) == QIG_OK && token >= 40 && token < 43, "top-p tie: %d", (int)token);
+    }
+    end_case();
+
+    begin_case(); /* the penalty counts a token once, leaves the caller's logits alone, and ignores ids out of range */
+    for (int i = 0; i < 300; i++) logits[i] = 0;
+    logits[5] = 3.0f, logits[6] = 2.9f, logits[7] = -1.0f;
+    const int32_t history[] = {9, 5, 5, 5, -3, 4000};
+    p = neutral;
+    p.temperature = 0, p.repeat_penalty = 1.05f, p.repeat_last_n = 6; /* 3 / 1.05 = 2.857; twice counted it would be 2.72 */
+    CHECK(draw_once(p, logits, 300, history, 6, 1, &token) == QIG_OK && token == 6 && logits[5] == 3.0f, "penalty: %d", (int)token);
+    p.repeat_last_n = 2;
+    CHECK(draw_once(p, logits, 300, history, 6, 1, &token) == QIG_OK && token == 5, "penalty out of reach: %d", (int)token);
+    logits[6] = 2.8f, p.repeat_last_n = 1000;
+    CHECK(draw_once(p, logits, 300, history, 6, 1, &token) == QIG_OK && token == 5, "penalty counted twice: %d", (int)token);
+    end_case();
+
+    static const struct { size_t field; float value; } refused[] = {
+        {offsetof(qig_sampler_params, temperature), -0.1f}, {offsetof(qig_sampler_params, temperature), NAN}, {offsetof(qig_sampler_params, top_p), 0},
+        {offsetof(qig_sampler_params, top_p), 1.1f}, {offsetof(qig_sampler_params, min_p), -1}, {offsetof(qig_sampler_params, min_p), NAN},
+        {offsetof(qig_sampler_params, repeat_penalty), 0}, {offsetof(qig_sampler_params, repeat_penalty), NAN}};
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        begin_case();
+        char err[128] = "";
+        p = neutral;
+        memcpy((char *)&p + refused[i].field, &refused[i].value, sizeof(float));
+        CHECK(qig_sampler_check(&p, err, sizeof err) == QIG_ERR_ARG && err[0], "field at %zu takes %f", refused[i].field, (double)refused[i].value);
+        end_case();
+    }
+    begin_case();
+    CHECK(qig_sampler_check(&neutral, NULL, 0) == QIG_OK, "neutral values refused");
+    uint64_t state = qig_rng_seed(3);
+    double mean = 0;
+    for (int i = 0; i < 20000; i++) {
+        double u = qig_rng_uniform(&state);
+        CHECK(u >= 0 && u < 1, "uniform %g", u);
+        mean += u / 20000;
+    }
+    CHECK_NEAR(mean, 0.5, 0.01, "uniform mean %g", mean);
+    end_case();
+}
+
+/* --- sums over logits ---------------------------------------------------------------------------------------------------------------- */
+
+static void test_logit_sums(void) {
+    current = "logit sums";
+    const int sizes[] = {1, 15, 16, 17, 2047, 2048, 2049, 5000};
+    for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++)
+        for (int kind = 0; kind < 4; kind++) {
+            const int n = sizes[k];
+            static float values[5000];
+            const float spread = kind == 0 ? 1.0f : kind == 1 ? 20.0f : kind == 2 ? 300.0f : 0.0f;
+            begin_case();
+            for (int i = 0; i < n; i++) values[i] = rng_float() * spread + 7.0f;
+            float *l = guarded_copy(values, (size_t)n * sizeof *l);
+            if (kind == 1 && n > 1) l[n / 2] = -INFINITY;
+            double max = -INFINITY, sum = 0, sum2 = 0;
+            for (int i = 0; i < n; i++) max = l[i] > max ? l[i] : max;
+            for (int i = 0; i < n; i++) sum += exp(l[i] - max), sum2 += exp(2 * (l[i] - max));
+            qig_logit_part parts[3];
+            for (int at = 0; at < n; at += QIG_LOGIT_PART) qig_logits_part(l + at, n - at < QIG_LOGIT_PART ? n - at : QIG_LOGIT_PART, &parts[at / QIG_LOGIT_PART]);
+            qig_logit_stats got = qig_logits_combine(parts, qig_logit_parts(n));
+            /* a float32 sum of 2048 / 16 terms a lane, and 2e-7 an exponential */
+            CHECK_NEAR(got.lse, max + log(sum), 2e-6, "n %d spread %g: lse %.9g, not %.9g", n, (double)spread, got.lse, max + log(sum));
+            CHECK_NEAR(got.purity, sum2 / (sum * sum), 4e-6 * sum2 / (sum * sum) + 1e-12, "n %d spread %g: purity %.9g", n, (double)spread, got.purity);
+            l[n - 1] = NAN;
+            qig_logits_part(l + (n - 1) / QIG_LOGIT_PART * QIG_LOGIT_PART, (n - 1) % QIG_LOGIT_PART + 1, &parts[(n - 1) / QIG_LOGIT_PART]);
+            got = qig_logits_combine(parts, qig_logit_parts(n));
+            CHECK(isnan(got.purity), "n %d: a NaN disappears", n);
+            end_case();
+            release_buffers();
+        }
+}
+
+static void test_formulas(void) {
+    current = "formulas";
+    for (int i = 1; i < 10; i++) {
+        begin_case();
+        const double threshold = 0.1 * i, d = qig_gate_distance((float)threshold, QIG_METRIC_BURES);
+        const double o = 1 - (d * d - 1e-6) / 2, p = (3 + o) / 4, coupling = 1 + p * log2(p) + (1 - p) * log2(1 - p);
+        CHECK_NEAR(coupling, threshold, 1e-6, "coupling %g at the distance of %g", coupling, threshold);
+        CHECK_NEAR(qig_gate_distance((float)threshold, QIG_METRIC_FISHER_RAO), 2 * asin(d / 2), 1e-6, "fisher-rao distance of %g", threshold);
+        end_case();
+    }
+    begin_case();
+    CHECK(isinf(qig_gate_distance(0, QIG_METRIC_BURES)), "no threshold cuts");
+    const float a[7] = {1, 2, 3, 4, 5, 6, 7}, b[7] = {-2, 1, 0, 0, 0, 0, 0}, zero[7] = {0};
+    CHECK_NEAR(qig_angle(a, a, 7), 0, 1e-7, "angle to itself");
+    CHECK_NEAR(qig_angle(a, b, 7), acos(-1) / 2, 1e-12, "right angle");
+    CHECK(qig_angle(a, zero, 7) == 0, "angle to nothing");
+    CHECK_NEAR(qig_surprise(log(0.25)), sqrt(0.5), 1e-7, "surprise of a quarter");
+    CHECK(qig_surprise(0) == 0 && qig_surprise(1e-9) == 0 && qig_surprise(-INFINITY) == 1, "surprise at its ends");
+    end_case();
+}
+
+/* --- sessions of a tiny random model -------------------------------------------------------------------------------------------------- */
+
+/* Counts what the library asks for; sanitizers have a malloc of their own. */
+static long allocations;
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#define SANITIZED
+#endif
+#endif
+#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && !defined(SANITIZED)
+enum { COUNTING = 1 };
+void *__libc_malloc(size_t);
+void *__libc_calloc(size_t, size_t);
+void *__libc_realloc(void *, size_t);
+void *malloc(size_t n) {
+    __atomic_fetch_add(&allocations, 1, __ATOMIC_RELAXED);
+    return __libc_malloc(n);
+}
+void *calloc(size_t n, size_t size) {
+    __atomic_fetch_add(&allocations, 1, __ATOMIC_RELAXED);
+    return __libc_calloc(n, size);
+}
+void *realloc(void *p, size_t n) {
+    __atomic_fetch_add(&allocations, 1, __ATOMIC_RELAXED);
+    return __libc_realloc(p, n);
+}
+#else
+enum { COUNTING = 0 };
+#endif
+
+static qig_model *random_tiny(tiny_file *f) {
+    *f = tiny_model(32);
+    qig_gguf *g;
+    qig_model *m = NULL;
+    char err[256];
+    int rc = qig_gguf_read(f->p, f->n, "tiny", &g, err, sizeof err);
+    if (!rc) rc = qig_model_from_gguf(g, "tiny", NULL, &m, err, sizeof err);
+    if (rc) {
+        fprintf(stderr, "%s\n", err);
+        exit(1);
+    }
+    qig_tensor_info t;
+    for (int64_t i = 0; qig_model_tensor(m, i, &t) == QIG_OK; i++) {
+        uint8_t *p = f->p + t.offset;
+        if (strcmp(t.type, "F32") == 0) {
+            for (uint64_t k = 0; k < t.bytes; k += 4) {
+                float v = 1.0f + 0.5f * rng_float();
+                if (!strstr(t.name, "attn_temp")) memcpy(p + k, &v, 4);
+            }
+        } else {
+            for (uint64_t k = 0; k < t.bytes; k++) p[k] = (uint8_t)rng();
+            for (uint64_t k = 0; k < t.bytes; k += 18) p[k] = 0x80, p[k + 1] = 0x2a; /* 0.05 */
+        }
+    }
+    return m;
+}
+
+static qig_session *new_session(qig_model *m, qig_session_params p) {
+    char err[256];
+    qig_session *s = NULL;
+    if (qig_session_new(m, &p, &s, err, sizeof err) != QIG_OK) {
+        fprintf(stderr, "%s\n", err);
+        exit(1);
+    }
+    return s;
+}
+
+static void test_sessions(void) {
+    current = "session";
+    tiny_file f;
+    qig_model *m = random_tiny(&f);
+    char err[256];
+    int32_t ids[40];
+    for (int i = 0; i < 40; i++) ids[i] = rng_int(0, TINY_VOCAB - 1);
+    float want[TINY_VOCAB] = {0};
+    for (int threads = 1; threads <= 4; threads++)
+        for (int batch = 1; batch <= 9; batch += 4) {
+            begin_case();
+            qig_session *s = new_session(m, (qig_session_params){.n_threads = threads, .n_batch = batch, .prompt_telemetry = batch & 1});
+            CHECK(qig_session_logits(s) == NULL && qig_session_pos(s) == 0 && qig_session_n_ctx(s) == 64 && qig_session_n_threads(s) == threads, "a fresh session");
+            const long before = __atomic_load_n(&allocations, __ATOMIC_RELAXED);
+            CHECK(before > 0 || !COUNTING, "allocations are not counted");
+            CHECK(qig_session_eval(s, ids, 30, NULL, err, sizeof err) == QIG_OK, "eval");
+            for (int i = 30; i < 40; i++) {
+                int32_t token;
+                CHECK(qig_session_sample(s, &token, err, sizeof err) == QIG_OK, "sample");
+                CHECK(qig_session_eval(s, ids + i, 1, NULL, err, sizeof err) == QIG_OK, "eval");
+            }
+            CHECK(qig_session_rollback(s, 35, err, sizeof err) == QIG_OK && qig_session_eval(s, ids + 35, 5, NULL, err, sizeof err) == QIG_OK, "rollback");
+            CHECK(__atomic_load_n(&allocations, __ATOMIC_RELAXED) == before, "the token loop allocates");
+            if (threads == 1 && batch == 1) memcpy(want, qig_session_logits(s), sizeof want);
+            CHECK(isfinite(want[0]) && want[0] != want[1], "these logits say nothing");
+            for (int i = 0; i < TINY_VOCAB; i++) CHECK(same_bits(want[i], qig_session_logits(s)[i]), "%d threads, batch %d: logit %d is another", threads, batch, i);
+            CHECK(qig_session_slide(s, 3, 10, err, sizeof err) == QIG_OK && qig_session_pos(s) == 13, "slide");
+            CHECK(qig_session_eval(s, qig_session_tokens(s), 13, NULL, err, sizeof err) == QIG_OK && qig_session_pos(s) == 26, "the history itself as input");
+            qig_session_free(s);
+            end_case();
+        }
+
+    begin_case(); /* two sessions of one model are strangers */
+    qig_session *a = new_session(m, (qig_session_params){.n_threads = 2}), *b = new_session(m, (qig_session_params){.n_threads = 1, .n_ctx = 100});
+    for (int i = 0; i < 40; i++) {
+        CHECK(qig_session_eval(a, ids + i, 1, NULL, err, sizeof err) == QIG_OK, "eval");
+        CHECK(qig_session_eval(b, ids + 39 - i, 1, NULL, err, sizeof err) == QIG_OK, "eval");
+    }
+    CHECK(memcmp(want, qig_session_logits(a), sizeof want) == 0 && memcmp(want, qig_session_logits(b), sizeof want) != 0, "sessions mix");
+    qig_session_free(b);
+    qig_session_free(a);
+    end_case();
+
+    begin_case(); /* a model whose weights are NaN runs, reports NaN and draws nothing */
+    qig_tensor_info t;
+    for (int64_t i = 0; qig_model_tensor(m, i, &t) == QIG_OK; i++)
+        if (strcmp(t.name, "output_norm.weight") == 0) {
+            const float nan = NAN;
+            memcpy(f.p + t.offset, &nan, sizeof nan);
+        }
+    qig_session *s = new_session(m, (qig_session_params){.n_threads = 1});
+    qig_telemetry record;
+    int32_t token;
+    CHECK(qig_session_eval(s, ids, 3, NULL, err, sizeof err) == QIG_OK && qig_session_eval(s, ids, 1, NULL, err, sizeof err) == QIG_OK, "eval");
+    CHECK(qig_session_sample(s, &token, err, sizeof err) == QIG_ERR_ARG && strstr(err, "not a number"), "draws from NaN: %s", err);
+    CHECK(qig_session_telemetry(s, 3, &record) == QIG_OK && isnan(record.confidence), "confidence %f", (double)record.confidence);
+    CHECK(qig_session_telemetry(s, 4, &record) == QIG_ERR_ARG && qig_session_telemetry(s, -1, &record) == QIG_ERR_ARG, "a record that is not there");
+    qig_session_free(s);
+    qig_session_free(NULL);
+    end_case();
+    qig_model_close(m);
+    free(f.p);
+}
+
+static void test_bandwidth(void) {
+    current = "bandwidth";
+    begin_case();
+    CHECK(qig_read_bandwidth(1 << 20, 2, 1) > 0 && qig_read_bandwidth(1, 1, 1) > 0, "nothing measured");
+    CHECK(!(qig_read_bandwidth(1 << 20, -1, 1) > 0) && !(qig_read_bandwidth(1 << 20, 1, 0) > 0), "bad arguments");
+    end_case();
+}
+
+int main(int argc, char **argv) {
+    rng_state = argc > 1 ? strtoull(argv[1], NULL, 10) : 20;
+    printf("test_engine: seed %llu\n", (unsigned long long)rng_state);
+    test_pool();
+    test_split();
+    test_sampler_edges();
+    test_logit_sums();
+    test_formulas();
+    test_sessions();
+    test_bandwidth();
+    printf("test_engine: %ld cases, %ld failed\n", cases_run, cases_failed);
+    return cases_failed || cases_run < 300;
+}
