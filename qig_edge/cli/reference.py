@@ -29,10 +29,11 @@ def reference() -> str:
     """The whole page as Markdown."""
     listed = [f"| [`{name}`](#{name}) | {text} |" for name, (_, text) in COMMANDS.items()]
     table = "\n".join(["| command | what |", "|---|---|", *listed])
-    return "\n".join([HEAD, table, *(_section(name) for name in COMMANDS)])
+    return "\n".join([HEAD, table, *(section(name) for name in COMMANDS)])
 
 
-def _section(name: str) -> str:
+def section(name: str) -> str:
+    """The page's section of one command."""
     module, text = COMMANDS[name]
     function = importlib.import_module(module).command
     arguments, options = [], []

@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -199,7 +199,7 @@ def test_chat_through_a_pipe_keeps_the_conversation(tiny_model: Path) -> None:
 
 
 def test_the_reader_of_a_pipe_may_leave(tiny_model: Path) -> None:
-    process = spawn("generate", tiny_model, "-p", "x", "-n", 100000, "-t", 1)
+    process = spawn("generate", tiny_model, "-p", "x", "-n", 10000000, "-t", 1, "--temp", 0)
     assert process.stdout is not None and process.stderr is not None
     process.stdout.read(20)
     process.stdout.close()
@@ -207,28 +207,45 @@ def test_the_reader_of_a_pipe_may_leave(tiny_model: Path) -> None:
     process.stderr.close()
 
 
-def test_interrupt_stops_the_answer_and_a_second_one_leaves(tiny_model: Path) -> None:
-    process = spawn("chat", tiny_model, "-n", 10000000, "-t", 1, "--stats", stdin=subprocess.PIPE)
+def test_interrupt_stops_the_answer_and_the_talk_goes_on(tiny_model: Path) -> None:
+    endless = ("-n", 10000000, "--ctx", 1 << 20, "--temp", 0, "--repeat-penalty", 1)
+    process = spawn("chat", tiny_model, *endless, "-t", 1, "--stats", stdin=subprocess.PIPE)
     assert process.stdin is not None and process.stdout is not None and process.stderr is not None
-    process.stdin.write(b"hello\n")
-    process.stdin.flush()
-    assert process.stdout.read(10)
-    process.send_signal(signal.SIGINT)
-    assert b"(stopped)" in process.stderr.readline()
-    process.stdin.write(b"again\n")
-    process.stdin.flush()
-    line = process.stdout.readline()  # the rest of the first answer
-    assert line.endswith(b"\n") and process.stdout.read(10)
+    for message in (b"hello\n", b"again\n"):
+        process.stdin.write(message)
+        process.stdin.flush()
+        assert process.stdout.read(10)
+        process.send_signal(signal.SIGINT)
+        assert b"(stopped)" in process.stderr.readline()
+        while not process.stdout.read1(1 << 20).endswith(b"\n"):  # type: ignore[attr-defined]
+            pass
     process.stdin.close()
-    process.send_signal(signal.SIGINT)
-    assert b"(stopped)" in process.stderr.readline()
     assert process.wait(60) == 0
     process.stdout.close()
     process.stderr.close()
 
 
+def test_a_second_interrupt_leaves(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from qig_edge.cli.chat import _answer
+    from qig_edge.runtime.stream import Stop
+
+    class Endless:
+        stop = Stop()
+        pieces = 0
+
+        def answer(self, message: str) -> Iterator[str]:
+            while True:
+                self.pieces += 1
+                os.kill(os.getpid(), signal.SIGINT)
+                yield "x"
+
+    before, chat = signal.getsignal(signal.SIGINT), Endless()
+    assert cli.guarded(lambda: _answer(chat, "hi")) == 130  # type: ignore[arg-type]
+    assert chat.pieces == 2 and chat.stop.asked and signal.getsignal(signal.SIGINT) is before
+
+
 def test_interrupt_while_generating(tiny_model: Path) -> None:
-    process = spawn("generate", tiny_model, "-p", "x", "-n", 10000000, "-t", 1)
+    process = spawn("generate", tiny_model, "-p", "x", "-n", 10000000, "-t", 1, "--temp", 0)
     assert process.stdout is not None and process.stdout.read(10)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)

@@ -1,0 +1,156 @@
+"""The bench: a real small run, the random model, the report's words."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from qig_edge.bench import measure as measure_module
+from qig_edge.bench.measure import drop_cache, measure, parse_depths, resident_share
+from qig_edge.bench.random_model import _vocabulary, matrices, random_model, write_random
+from qig_edge.bench.report import lines, print_report, verdict
+from qig_edge.config import ModelConfig, preset_model
+from qig_edge.errors import ConfigError, ModelFileError, RuntimeFault
+from qig_edge.runtime.native import NativeModel
+
+TINY = ModelConfig(
+    vocab_size=320, d_model=64, n_layers=2, n_heads=2, n_kv_heads=1, head_dim=32, hidden_dim=96, basin_dim=32, context_length=64
+)
+
+
+@pytest.fixture(scope="module")
+def row(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    path = tmp_path_factory.mktemp("bench") / "tiny.gguf"
+    write_random(TINY, "tiny", path)
+    told: list[tuple[int, int, str]] = []
+    measured = measure(
+        path, threads=1, prefill=32, decode=8, depths=[0, 100], repeat=2, progress=lambda done, total, what: told.append((done, total, what))
+    )
+    assert told[0][0] == 0 and told[-1][0] == told[-1][1]
+    return measured
+
+
+def test_row(row: dict[str, Any]) -> None:
+    assert json.loads(json.dumps(row)) == row
+    result = row["result"]
+    assert row["schema"] == 1 and row["device"] == "laptop" and row["machine"]["cores"] >= 1 and row["machine"]["memory_bytes"] > 0
+    assert result["name"] == "tiny" and result["threads"] == 1 and result["context"] == 108
+    assert [d["depth"] for d in result["decode"]] == [0, 100]
+    for series in (result["prefill"]["tokens_per_second"], *(d["tokens_per_second"] for d in result["decode"])):
+        assert len(series["samples"]) == 2 and all(s > 0 and math.isfinite(s) for s in series["samples"])
+    assert result["peak_rss_bytes"] > result["file_bytes"] and result["bandwidth_bytes_per_second"] > 0
+    assert len(row["first_token_warm_ms"]["samples"]) == 3
+    cold = row["load_cold_ms"]
+    assert cold is None or len(cold["samples"]) == 3
+
+
+def test_report_says_everything(row: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    listed = {what for what, _, _ in lines(row)}
+    assert {"open, warm", "open, cold", "prefill 32", "decode 8 at depth 0", "decode 8 at depth 100", "read bandwidth", "peak memory"} <= listed
+    print_report(row)
+    out = capsys.readouterr().out
+    assert "tok/s" in out and "GB/s" in out and "Decode " in out
+
+
+def changed(row: dict[str, Any], share: float) -> dict[str, Any]:
+    other: dict[str, Any] = json.loads(json.dumps(row))
+    other["result"]["decode"][0]["ceiling_fraction"] = share
+    return other
+
+
+def test_verdict(row: dict[str, Any]) -> None:
+    assert "bound by memory: 83%" in verdict(changed(row, 0.83))
+    assert "reaches 20%" in verdict(changed(row, 0.2)) and "thread counts" in verdict(changed(row, 0.2))
+    nothing: dict[str, Any] = json.loads(json.dumps(row))
+    for test in nothing["result"]["decode"]:
+        test["fits"] = False
+    nothing["load_cold_ms"] = None
+    assert "No decode test" in verdict(nothing)
+    assert ("open, cold", "-", "the page cache cannot be dropped here") in lines(nothing)
+
+
+def test_bad_model_and_bad_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = tmp_path / "a.txt"
+    text.write_text("words")
+    with pytest.raises(ModelFileError, match="not a GGUF"):
+        measure(text)
+    model = tmp_path / "tiny.gguf"
+    write_random(TINY, "tiny", model)
+    program = tmp_path / "qig"
+    for script, match in (("echo 'qig: no such thing' >&2; exit 2", "^no such thing$"), ("echo nonsense", "printed no JSON")):
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+        monkeypatch.setattr(measure_module, "program_path", lambda: program)
+        with pytest.raises(RuntimeFault, match=match):
+            measure(model, repeat=1)
+
+
+@pytest.mark.parametrize(("text", "depths"), [("0", [0]), ("0,1024", [0, 1024]), (" 4, 5", [4, 5])])
+def test_depths(text: str, depths: list[int]) -> None:
+    assert parse_depths(text) == depths
+
+
+@pytest.mark.parametrize("text", ["", "a", "-1", "1,,2", "1.5", ",".join("1" * 17)])
+def test_bad_depths(text: str) -> None:
+    with pytest.raises(ConfigError, match="depths = "):
+        parse_depths(text)
+
+
+def test_page_cache(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(os.urandom(1 << 20))
+    path.read_bytes()
+    if not drop_cache(path):
+        pytest.skip("the page cache of this file system cannot be dropped")
+    assert resident_share(path) < 0.05
+    path.read_bytes()
+    assert resident_share(path) == 1.0
+
+
+@pytest.mark.parametrize("preset", ["qig-nano", "qig-100m"])
+def test_random_model_has_the_presets_shape(preset: str, tmp_path: Path) -> None:
+    config = preset_model(preset)
+    told: list[tuple[int, int]] = []
+    path = random_model(preset, tmp_path, lambda done, total: told.append((done, total)))
+    assert told[-1][0] == told[-1][1] == len(matrices(config))
+    with NativeModel(path) as model:
+        assert model.info.n_params == config.param_counts()["total"] and model.info.file_type == "Q4_0"
+        assert model.info.context_length == config.context_length
+        with model.session(n_ctx=32) as session:
+            rows = session.eval_all(model.tokenize("Once upon a time"))
+            assert np.isfinite(rows).all() and 0.01 < rows.std() < 100
+    stamp = path.stat().st_mtime_ns
+    assert random_model(preset, tmp_path) == path and path.stat().st_mtime_ns == stamp
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("change", [{"state": "diagonal"}, {"state": "diagonal", "state_phases": False}, {"metric": "fisher_rao"}, {"head_rank": 32}, {"decay": False}])
+def test_random_model_of_every_kind_opens(change: dict[str, Any], tmp_path: Path) -> None:
+    config = ModelConfig.from_dict({**TINY.to_dict(), **change})
+    write_random(config, "kind", tmp_path / "kind.gguf")
+    with NativeModel(tmp_path / "kind.gguf") as model, model.session() as session:
+        session.eval([10, 11, 12])
+        assert np.isfinite(session.logits()).all() and model.info.n_params == config.param_counts()["total"]
+
+
+def test_random_model_refuses(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="dense twin"):
+        random_model("dense-nano", tmp_path)
+    with pytest.raises(ConfigError, match="rows of 72 weights"):
+        write_random(ModelConfig.from_dict({**TINY.to_dict(), "hidden_dim": 72}), "odd", tmp_path / "odd.gguf")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("size", [261, 300, 5000, 70000])
+def test_vocabulary(size: int) -> None:
+    tokens, merges = _vocabulary(size)
+    assert len(tokens) == len(set(tokens)) == size and len(merges) == size - 261
+    assert all("".join(m.split(" ")) == t for m, t in zip(merges, tokens[261:], strict=True))
+    with pytest.raises(ConfigError, match="vocab_size = 260"):
+        _vocabulary(260)
