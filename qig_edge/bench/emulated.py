@@ -32,7 +32,9 @@ def check(model: Path, profile: Profile, progress: Callable[[int, int, str], Non
     with NativeModel(model) as opened:  # and so is a bad file
         host_isa = opened.info.isa
     with tempfile.TemporaryDirectory(prefix="qig-device-") as folder:
-        program = build_program(profile, Path(folder) / f"qig-{profile.name}", lambda done, total: tell(done, total + 2, "building"))
+        program = build_program(
+            profile, Path(folder) / f"qig-{profile.name}", lambda done, total: tell(done, total + 2, "building")
+        )
         tell(1, 3, "text of this machine")
         expected = greedy_text([str(host)], model)
         tell(2, 3, "text of the emulated device")
@@ -60,7 +62,9 @@ def check(model: Path, profile: Profile, progress: Callable[[int, int, str], Non
 
 def print_check(result: dict[str, Any]) -> None:
     """The result in words on stdout."""
-    print(f"{result['description']}: one static program of {result['program_bytes'] / 1e6:.2f} MB, kernels {result['isa']}")
+    print(
+        f"{result['description']}: one static program of {result['program_bytes'] / 1e6:.2f} MB, kernels {result['isa']}"
+    )
     where = f"under emulation of {result['emulator_cpu']}"
     if result["same_text"]:
         print(f"{where} its {result['tokens']} greedy tokens are those of this machine (kernels {result['host_isa']}):")

@@ -123,7 +123,10 @@ def resident_share(path: Path) -> float:
     libc = ctypes.CDLL(None, use_errno=True)
     pages = -(-size // mmap.PAGESIZE)
     flags = (ctypes.c_ubyte * pages)()
-    with path.open("rb") as file, mmap.mmap(file.fileno(), size, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE) as mapped:
+    with (
+        path.open("rb") as file,
+        mmap.mmap(file.fileno(), size, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE) as mapped,
+    ):
         # a private writable map, never written, gives ctypes the address without touching a page
         anchor = ctypes.c_char.from_buffer(mapped)
         failed = libc.mincore(ctypes.c_void_p(ctypes.addressof(anchor)), ctypes.c_size_t(size), flags)

@@ -168,7 +168,9 @@ def _write_keys(writer: GGUFWriter, config: ModelConfig, name: str) -> None:
 def _vocabulary(size: int) -> tuple[list[str], list[str]]:
     """Control tokens, the 256 bytes in GPT-2's letters, and then each token so far joined with each byte until there are `size`."""
     if size < len(CONTROL) + 256:
-        raise ConfigError(f"vocab_size = {size} must be at least {len(CONTROL) + 256}: the bytes and the control tokens")
+        raise ConfigError(
+            f"vocab_size = {size} must be at least {len(CONTROL) + 256}: the bytes and the control tokens"
+        )
     plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
     letters = [chr(c) for c in plain] + [chr(256 + i) for i in range(256 - len(plain))]
     tokens, merges = [*CONTROL, *letters], []

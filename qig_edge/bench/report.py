@@ -17,7 +17,9 @@ def lines(row: dict[str, Any]) -> list[tuple[str, str, str]]:
     warm = row["first_token_warm_ms"]
     out.append(("start to first token, warm", f"{warm['median']:.1f} ms", _range(warm, "ms", 1)))
     first = result["first_token"]
-    out.append((f"first token after {first['prompt']}", f"{first['ms']['median']:.1f} ms", _range(first["ms"], "ms", 1)))
+    out.append(
+        (f"first token after {first['prompt']}", f"{first['ms']['median']:.1f} ms", _range(first["ms"], "ms", 1))
+    )
     prefill = result["prefill"]
     out.append((f"prefill {prefill['tokens']}", *_rate(prefill)))
     for d in result["decode"]:
@@ -27,7 +29,13 @@ def lines(row: dict[str, Any]) -> list[tuple[str, str, str]]:
         reads = f"reads {d['bytes_per_second'] / 1e9:.2f} GB/s, {d['ceiling_fraction']:.0%} of the ceiling"
         out.append((f"bytes a token at depth {d['depth']}", f"{d['bytes_per_token'] / 1e6:.2f} MB", reads))
     ceiling = f"{result['bandwidth_bytes_per_second'] / 1e9:.2f} GB/s"
-    out.append(("read bandwidth", ceiling, f"buffer of {result['bandwidth_buffer_bytes'] / 2**20:.1f} MiB, {result['threads']} threads"))
+    out.append(
+        (
+            "read bandwidth",
+            ceiling,
+            f"buffer of {result['bandwidth_buffer_bytes'] / 2**20:.1f} MiB, {result['threads']} threads",
+        )
+    )
     return out
 
 
@@ -60,7 +68,10 @@ def print_report(row: dict[str, Any]) -> None:
 
     result, machine = row["result"], row["machine"]
     console = Console(highlight=False)
-    table = Table(title=f"{result['name']}  {result['file_type']}  {result['n_params'] / 1e6:.1f}M parameters", title_justify="left")
+    table = Table(
+        title=f"{result['name']}  {result['file_type']}  {result['n_params'] / 1e6:.1f}M parameters",
+        title_justify="left",
+    )
     table.add_column("")
     table.add_column("median", justify="right")
     table.add_column("range")

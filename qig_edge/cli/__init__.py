@@ -61,7 +61,11 @@ def load(name: str) -> Any:
 
 
 app = typer.Typer(
-    cls=LazyGroup, rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False, context_settings=SETTINGS
+    cls=LazyGroup,
+    rich_markup_mode=None,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings=SETTINGS,
 )
 
 
@@ -81,7 +85,9 @@ def _show_version(value: bool) -> None:
 
 @app.callback()
 def root(
-    version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Train, convert, measure and run small language models with geometric attention on small computers."""
 

@@ -12,11 +12,15 @@ from qig_edge.cli import options as opt
 def command(
     model: opt.Model = None,
     device: Annotated[str, typer.Option(help="laptop (this machine), rpi4, rpi5 or android.")] = "laptop",
-    random: Annotated[str | None, typer.Option("--random", metavar="PRESET", help="Random Q4_0 weights of a preset's shape instead of MODEL.")] = None,
+    random: Annotated[
+        str | None, typer.Option("--random", metavar="PRESET", help="Random Q4_0 weights of a preset instead of MODEL.")
+    ] = None,
     threads: opt.Threads = 0,
     prefill: Annotated[int, typer.Option(min=1, max=1 << 20, help="Tokens of the prefill test.")] = 512,
     decode: Annotated[int, typer.Option(min=1, max=1 << 20, help="Tokens of each decode test.")] = 128,
-    depths: Annotated[str, typer.Option(metavar="N,N,..", help="Positions already in the cache when decoding.")] = "0,1024",
+    depths: Annotated[
+        str, typer.Option(metavar="N,N,..", help="Positions already in the cache when decoding.")
+    ] = "0,1024",
     repeat: Annotated[int, typer.Option(min=1, max=1000, help="Samples of each test.")] = 5,
     isa: opt.Isa = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object with the raw samples.")] = False,

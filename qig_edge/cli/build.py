@@ -10,7 +10,9 @@ import typer
 
 def command(
     target: Annotated[str, typer.Option(help="rpi4, rpi5, android or host.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; without it qig-TARGET here.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write; without it qig-TARGET here.")
+    ] = None,
 ) -> None:
     """Build the qig program for a device: one static file that needs nothing else there. Needs the 'cross' extra, no system toolchain.
 

@@ -18,7 +18,9 @@ class Kind(str, Enum):
 
 
 def command(
-    kinds: Annotated[list[Kind], typer.Argument(metavar="KIND...", help="tales, talk, facts: any of them, in equal shares.")],
+    kinds: Annotated[
+        list[Kind], typer.Argument(metavar="KIND...", help="tales, talk, facts: any of them, in equal shares.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write, .jsonl.")],
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="Number of records.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Seed: the same seed gives the same file.")] = 0,

@@ -40,7 +40,9 @@ def command(
         prompt = sys.stdin.read().rstrip("\n")
     with NativeModel(path, isa) as opened, opened.session(n_ctx=ctx, n_threads=threads) as session:
         took = Stats()
-        pieces = generate(opened, session, prompt, sampling=drawing, max_tokens=max_tokens, stats=took, telemetry=telemetry)
+        pieces = generate(
+            opened, session, prompt, sampling=drawing, max_tokens=max_tokens, stats=took, telemetry=telemetry
+        )
         first = next(pieces, "")  # before anything is printed: a prompt that does not fit prints nothing
         sys.stdout.write(prompt + first)
         sys.stdout.flush()

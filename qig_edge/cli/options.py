@@ -11,24 +11,43 @@ if TYPE_CHECKING:
     from qig_edge.runtime.backend import Sampling, Telemetry
     from qig_edge.runtime.stream import Stats
 
-Model = Annotated[Path | None, typer.Argument(metavar="MODEL", help="GGUF file; without it the model that ships with qig-edge.")]
+Model = Annotated[
+    Path | None, typer.Argument(metavar="MODEL", help="GGUF file; without it the model that ships with qig-edge.")
+]
 MaxTokens = Annotated[int, typer.Option("--max-tokens", "-n", min=1, help="Most tokens of one answer.")]
 Temperature = Annotated[
-    float, typer.Option("--temperature", "--temp", min=0.0, max=100.0, help="Spread of the draw; 0 always takes the likeliest token.")
+    float,
+    typer.Option(
+        "--temperature", "--temp", min=0.0, max=100.0, help="Spread of the draw; 0 always takes the likeliest token."
+    ),
 ]
 TopK = Annotated[int, typer.Option(min=0, help="Draw among this many likeliest tokens; 0: off.")]
-TopP = Annotated[float, typer.Option(min=0.0, max=1.0, help="Draw among the likeliest tokens that hold this much probability; 1: off.")]
-MinP = Annotated[float, typer.Option(min=0.0, max=1.0, help="Leave out tokens below this part of the likeliest one's probability; 0: off.")]
+TopP = Annotated[
+    float,
+    typer.Option(min=0.0, max=1.0, help="Draw among the likeliest tokens that hold this much probability; 1: off."),
+]
+MinP = Annotated[
+    float,
+    typer.Option(min=0.0, max=1.0, help="Leave out tokens below this part of the likeliest one's probability; 0: off."),
+]
 RepeatPenalty = Annotated[float, typer.Option(min=0.001, max=100.0, help="Make recent tokens less likely; 1: off.")]
-Seed = Annotated[int | None, typer.Option(min=0, max=2**63 - 1, help="Seed of the draw; without it a new one each time.")]
-ShowStats = Annotated[bool, typer.Option("--stats", help="Print tokens, speed, time to first token and memory after an answer (stderr).")]
-ShowTelemetry = Annotated[bool, typer.Option("--telemetry", help="Print the model's own state after an answer, in words (stderr).")]
+Seed = Annotated[
+    int | None, typer.Option(min=0, max=2**63 - 1, help="Seed of the draw; without it a new one each time.")
+]
+ShowStats = Annotated[
+    bool, typer.Option("--stats", help="Print tokens, speed, time to first token and memory after an answer (stderr).")
+]
+ShowTelemetry = Annotated[
+    bool, typer.Option("--telemetry", help="Print the model's own state after an answer, in words (stderr).")
+]
 Threads = Annotated[int, typer.Option("--threads", "-t", min=0, max=256, help="Threads; 0: the big cores, at most 4.")]
 Isa = Annotated[str, typer.Option(help="Kernel set: auto, or one that 'qig-edge info' lists.")]
 Ctx = Annotated[int, typer.Option(min=0, help="Positions of the context; 0: as many as the model was trained for.")]
 
 
-def sampling(temperature: float, top_k: int, top_p: float, min_p: float, repeat_penalty: float, seed: int | None) -> Sampling:
+def sampling(
+    temperature: float, top_k: int, top_p: float, min_p: float, repeat_penalty: float, seed: int | None
+) -> Sampling:
     """The draw that options ask for; a seed of None is taken from the system."""
     import secrets
 

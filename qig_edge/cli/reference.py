@@ -43,17 +43,23 @@ def section(name: str) -> str:
         if type(info).__name__ == "ArgumentInfo":
             shown = (info.metavar or parameter.name.upper()).strip("[]")
             usage.append(shown if required else f"[{shown}]")
-            arguments.append(_row(f"`{shown}`", info.help, _limits(info, kind, None if required else parameter.default, required)))
+            arguments.append(
+                _row(f"`{shown}`", info.help, _limits(info, kind, None if required else parameter.default, required))
+            )
         else:
             # inside Annotated the first name sits where a default would
             declared = [info.default, *(info.param_decls or ())]
-            names = [d for d in declared if isinstance(d, str) and d.startswith("-")] or [_plain_name(parameter.name, kind)]
+            names = [d for d in declared if isinstance(d, str) and d.startswith("-")] or [
+                _plain_name(parameter.name, kind)
+            ]
             usage += [f"{names[0]} {_value(kind, info)}".strip()] if required else []
             left = ", ".join(f"`{n}`" for n in names) + (f" {_value(kind, info)}" if _value(kind, info) else "")
             options.append(_row(left, info.help, _limits(info, kind, parameter.default, required)))
     body = inspect.getdoc(function) or text
     parts = ["", f"## {name}", body, "", f"    {' '.join(usage)}", ""]
-    return "\n".join([*parts, "| argument or option | what | accepted, default |", "|---|---|---|", *arguments, *options])
+    return "\n".join(
+        [*parts, "| argument or option | what | accepted, default |", "|---|---|---|", *arguments, *options]
+    )
 
 
 def _parameters(function: Any) -> list[tuple[inspect.Parameter, Any, Any]]:
@@ -89,7 +95,9 @@ def _limits(info: Any, kind: Any, default: Any, required: bool) -> str:
     if isinstance(inner, type) and issubclass(inner, enum.Enum):
         parts.append(", ".join(str(m.value) for m in inner))
     if low is not None or high is not None:
-        parts.append(f"{low} to {high}" if None not in (low, high) else f"at least {low}" if high is None else f"at most {high}")
+        parts.append(
+            f"{low} to {high}" if None not in (low, high) else f"at least {low}" if high is None else f"at most {high}"
+        )
     if required:
         parts.append("required")
     elif default is not None and not isinstance(default, bool):

@@ -24,7 +24,12 @@ from qig_edge.runtime.files import replacing
 
 # Contraction off: the same floats whatever the compiler. zig links musl statically by itself.
 FLAGS = ("-std=c11", "-O3", "-D_GNU_SOURCE", f'-DQIG_VERSION="{__version__}"', "-ffp-contract=off", "-fno-math-errno")
-SYSTEMS = {"x86_64": "x86_64-linux-musl", "amd64": "x86_64-linux-musl", "aarch64": "aarch64-linux-musl", "arm64": "aarch64-linux-musl"}
+SYSTEMS = {
+    "x86_64": "x86_64-linux-musl",
+    "amd64": "x86_64-linux-musl",
+    "aarch64": "aarch64-linux-musl",
+    "arm64": "aarch64-linux-musl",
+}
 # Instruction sets of QIG_SRC_OPS_<SET> lists and the machine they are for; "REF" is for every machine.
 SETS = {"x86_64": ("REF", "AVX2", "AVX512_VNNI"), "aarch64": ("REF", "NEON", "NEON_DOTPROD", "NEON_I8MM")}
 _LISTED = re.compile(r"(?:set\(|list\(APPEND\s+)(QIG_(?:SRC|FLAGS)_\w+)([^)]*)\)")
@@ -58,7 +63,9 @@ def triple(profile: Profile) -> str:
         return profile.target
     machine = platform.machine().lower()
     if sys.platform != "linux" or machine not in SYSTEMS:
-        raise DeviceError(f"target 'host' is {machine} {sys.platform} here; static programs are built for Linux on {', '.join(SYSTEMS)}")
+        raise DeviceError(
+            f"target 'host' is {machine} {sys.platform} here; static programs are built for Linux on {', '.join(SYSTEMS)}"
+        )
     return SYSTEMS[machine]
 
 
@@ -75,7 +82,9 @@ def build_program(profile: Profile, out: Path, progress: Callable[[int, int], No
     target = triple(profile)
     sources = source_flags(cmake_lists(kernels / "cmake"), target.partition("-")[0])
     if out.is_dir() or not out.parent.is_dir():
-        raise DeviceError(f"{out}: " + ("is a folder, a file name is needed" if out.is_dir() else f"there is no folder {out.parent}"))
+        raise DeviceError(
+            f"{out}: " + ("is a folder, a file name is needed" if out.is_dir() else f"there is no folder {out.parent}")
+        )
     zig = [sys.executable, "-m", "ziglang", "cc", "-target", target, f"-mcpu={profile.mcpu}"]
     done, total = 0, len(sources) + 1
 
@@ -112,5 +121,7 @@ def build_program(profile: Profile, out: Path, progress: Callable[[int, int], No
 def _run(command: list[str], what: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines() or ["no message"]
+        lines = (
+            [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines() or ["no message"]
+        )
         raise DeviceError(f"{what} does not compile: {lines[0].strip()}")

@@ -20,7 +20,9 @@ def emulator() -> str:
         path = shutil.which(name)
         if path:
             return path
-    raise DeviceError(f"{EMULATORS[0]} is not installed: run 'apt install qemu-user-static' (Debian, Ubuntu, Raspberry Pi OS)")
+    raise DeviceError(
+        f"{EMULATORS[0]} is not installed: run 'apt install qemu-user-static' (Debian, Ubuntu, Raspberry Pi OS)"
+    )
 
 
 def greedy_text(command: list[str], model: Path, tokens: int = TOKENS, prompt: str = PROMPT) -> str:

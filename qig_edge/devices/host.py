@@ -52,7 +52,9 @@ def built_part(names: tuple[str, ...], what: str) -> Path:
         raise RuntimeFault(
             f"{what} is not built yet: run 'cmake -S kernels -B build/host && cmake --build build/host' in {PACKAGE.parent}"
         )
-    raise RuntimeFault(f"{what} is missing from this installation ({PACKAGE}): run 'pip install --force-reinstall qig-edge'")
+    raise RuntimeFault(
+        f"{what} is missing from this installation ({PACKAGE}): run 'pip install --force-reinstall qig-edge'"
+    )
 
 
 def library_path() -> Path:

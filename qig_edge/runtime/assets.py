@@ -14,7 +14,9 @@ def shipped_model() -> Path:
     """Path of the shipped model. Raises ModelFileError where this installation has none."""
     path = resources.files("qig_edge") / "assets" / SHIPPED
     if not (isinstance(path, Path) and path.is_file()):
-        raise ModelFileError(f"the shipped model ({SHIPPED}) is not in this installation: give the path of a GGUF file as MODEL")
+        raise ModelFileError(
+            f"the shipped model ({SHIPPED}) is not in this installation: give the path of a GGUF file as MODEL"
+        )
     return path
 
 

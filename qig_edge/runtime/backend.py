@@ -73,7 +73,9 @@ def mean_telemetry(records: Sequence[Telemetry]) -> Telemetry:
     """Field-wise mean of at least one record (blocks and bytes rounded)."""
     if not records:
         raise ValueError("no telemetry records to average")
-    means = {f.name: math.fsum(getattr(r, f.name) for r in records) / len(records) for f in dataclasses.fields(Telemetry)}
+    means = {
+        f.name: math.fsum(getattr(r, f.name) for r in records) / len(records) for f in dataclasses.fields(Telemetry)
+    }
     return Telemetry(**{**means, "blocks_run": round(means["blocks_run"]), "bytes_read": round(means["bytes_read"])})  # type: ignore[arg-type]
 
 

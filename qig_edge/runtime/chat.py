@@ -40,11 +40,15 @@ class Chat:
         self.backend, self.session, self.max_tokens, self.telemetry = backend, session, max_tokens, telemetry
         self.stop = Stop()
         self.stats = Stats()
-        self._starts: list[int] = []  # position at which each exchange begins; the last one ends at the session's position
+        self._starts: list[
+            int
+        ] = []  # position at which each exchange begins; the last one ends at the session's position
         self._unevaluated: list[int] = []  # end of the last turn: goes in with the next question
         system_ids = backend.chat_turn("system", system) if system else []
         if len(system_ids) > session.n_ctx // 2:
-            raise RuntimeFault(f"the system prompt has {len(system_ids)} tokens, more than half of the context of {session.n_ctx}")
+            raise RuntimeFault(
+                f"the system prompt has {len(system_ids)} tokens, more than half of the context of {session.n_ctx}"
+            )
         self._system = len(system_ids)
         session.set_sampler(sampling or Sampling())
         if system_ids:

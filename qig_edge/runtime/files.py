@@ -23,8 +23,7 @@ def replacing(path: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def written_whole(path: Path) -> Iterator[TextIO]:
     """A UTF-8 text file to write; `path` holds all of it, or what it held before."""
-    with replacing(path) as partial:
-        with partial.open("w", encoding="utf-8", newline="\n") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+    with replacing(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())

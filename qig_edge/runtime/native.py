@@ -111,12 +111,16 @@ def library() -> ct.CDLL:
     try:
         lib = ct.CDLL(str(path))
     except OSError as e:
-        raise RuntimeFault(f"{path} does not load ({e}): it was built for another system; build or install qig-edge again on this one") from None
+        raise RuntimeFault(
+            f"{path} does not load ({e}): it was built for another system; build or install qig-edge again on this one"
+        ) from None
     for name, (result, arguments) in PROTOTYPES.items():
         try:
             function = getattr(lib, name)
         except AttributeError:
-            raise RuntimeFault(f"{path} has no {name}: it is older than this package; build or install qig-edge again") from None
+            raise RuntimeFault(
+                f"{path} has no {name}: it is older than this package; build or install qig-edge again"
+            ) from None
         function.restype, function.argtypes = result, list(arguments)
     return lib
 
@@ -187,7 +191,9 @@ class NativeModel:
         if not self.path.exists():
             raise ModelFileError(f"{self.path}: no such model file")
         if self.path.is_dir():
-            raise ModelFileError(f"{self.path}: is a folder, a GGUF file is needed; a checkpoint becomes one with 'qig-edge convert'")
+            raise ModelFileError(
+                f"{self.path}: is a folder, a GGUF file is needed; a checkpoint becomes one with 'qig-edge convert'"
+            )
         available = isa_list()
         if isa not in ("auto", *available):
             raise ConfigError(f"isa = '{isa}' must be one of auto, {', '.join(available)} on this machine")
@@ -236,7 +242,9 @@ class NativeModel:
         out, raw = [], CTensorInfo()
         for i in range(self._lib.qig_model_tensor_count(self.handle)):
             _check(self._lib.qig_model_tensor(self.handle, i, ct.byref(raw)), None)
-            out.append(TensorInfo(raw.name.decode(), raw.type.decode(), tuple(raw.ne[: raw.n_dims]), raw.offset, raw.bytes))
+            out.append(
+                TensorInfo(raw.name.decode(), raw.type.decode(), tuple(raw.ne[: raw.n_dims]), raw.offset, raw.bytes)
+            )
         return out
 
     def metadata(self, key: str) -> str | None:
@@ -248,7 +256,10 @@ class NativeModel:
     def tokenize(self, text: str | bytes, *, parse_special: bool = False) -> list[int]:
         """Token ids of a text (any bytes). parse_special: control tokens in the text are recognised; never set it for what a user typed."""
         data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else bytes(text)
-        return self._ids(len(data) + 1, lambda out, cap: self._lib.qig_tokenize(self.handle, data, len(data), int(parse_special), out, cap))
+        return self._ids(
+            len(data) + 1,
+            lambda out, cap: self._lib.qig_tokenize(self.handle, data, len(data), int(parse_special), out, cap),
+        )
 
     def chat_turn(self, role: str, content: str | None) -> list[int]:
         """One chat turn as tokens; content None: the header alone. Raises ConfigError for an unknown role, RuntimeFault without a chat format."""
@@ -284,10 +295,23 @@ class NativeModel:
         return b"".join(self.token_bytes(int(t), special=special) for t in tokens)
 
     def session(
-        self, *, n_ctx: int = 0, n_threads: int = 0, n_batch: int = 0, cache_type: str = "auto", prompt_telemetry: bool = False
+        self,
+        *,
+        n_ctx: int = 0,
+        n_threads: int = 0,
+        n_batch: int = 0,
+        cache_type: str = "auto",
+        prompt_telemetry: bool = False,
     ) -> NativeSession:
         """A fresh timeline; arguments as NativeSession."""
-        return NativeSession(self, n_ctx=n_ctx, n_threads=n_threads, n_batch=n_batch, cache_type=cache_type, prompt_telemetry=prompt_telemetry)
+        return NativeSession(
+            self,
+            n_ctx=n_ctx,
+            n_threads=n_threads,
+            n_batch=n_batch,
+            cache_type=cache_type,
+            prompt_telemetry=prompt_telemetry,
+        )
 
 
 class NativeSession:
@@ -300,7 +324,14 @@ class NativeSession:
     """
 
     def __init__(
-        self, model: NativeModel, *, n_ctx: int = 0, n_threads: int = 0, n_batch: int = 0, cache_type: str = "auto", prompt_telemetry: bool = False
+        self,
+        model: NativeModel,
+        *,
+        n_ctx: int = 0,
+        n_threads: int = 0,
+        n_batch: int = 0,
+        cache_type: str = "auto",
+        prompt_telemetry: bool = False,
     ) -> None:
         self._handle: int | None = None
         self._lib, self.model = library(), model
@@ -308,7 +339,9 @@ class NativeSession:
             raise ConfigError(f"cache_type = '{cache_type}' must be one of {', '.join(CACHE_TYPES)}")
         params = CSessionParams(n_ctx, n_threads, n_batch, CACHE_TYPES[cache_type], int(prompt_telemetry))
         handle, self._err = _P(), ct.create_string_buffer(ERRLEN)
-        _check(self._lib.qig_session_new(model.handle, ct.byref(params), ct.byref(handle), self._err, ERRLEN), self._err)
+        _check(
+            self._lib.qig_session_new(model.handle, ct.byref(params), ct.byref(handle), self._err, ERRLEN), self._err
+        )
         self._handle = handle.value
         model._sessions.add(self)
 
@@ -420,7 +453,9 @@ def _text(value: Any) -> Any:
 
 
 def _message(err: Any, status: int) -> str:
-    return (err.value.decode("utf-8", "replace") if err is not None else "") or f"libqig refused the call (status {status})"
+    return (
+        err.value.decode("utf-8", "replace") if err is not None else ""
+    ) or f"libqig refused the call (status {status})"
 
 
 def _check(status: int, err: Any) -> None:

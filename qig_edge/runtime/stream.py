@@ -143,5 +143,12 @@ def generate(
 
     ends = {backend.eos} if backend.eot is None else {backend.eos, backend.eot}
     yield from draw(
-        backend, session, max_tokens=max_tokens, ends=ends, stats=stats, stop=stop, make_room=keep_newer_half, telemetry=telemetry
+        backend,
+        session,
+        max_tokens=max_tokens,
+        ends=ends,
+        stats=stats,
+        stop=stop,
+        make_room=keep_newer_half,
+        telemetry=telemetry,
     )

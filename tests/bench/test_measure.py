@@ -20,7 +20,15 @@ from qig_edge.errors import ConfigError, ModelFileError, RuntimeFault
 from qig_edge.runtime.native import NativeModel
 
 TINY = ModelConfig(
-    vocab_size=320, d_model=64, n_layers=2, n_heads=2, n_kv_heads=1, head_dim=32, hidden_dim=96, basin_dim=32, context_length=64
+    vocab_size=320,
+    d_model=64,
+    n_layers=2,
+    n_heads=2,
+    n_kv_heads=1,
+    head_dim=32,
+    hidden_dim=96,
+    basin_dim=32,
+    context_length=64,
 )
 
 
@@ -30,7 +38,13 @@ def row(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     write_random(TINY, "tiny", path)
     told: list[tuple[int, int, str]] = []
     measured = measure(
-        path, threads=1, prefill=32, decode=8, depths=[0, 100], repeat=2, progress=lambda done, total, what: told.append((done, total, what))
+        path,
+        threads=1,
+        prefill=32,
+        decode=8,
+        depths=[0, 100],
+        repeat=2,
+        progress=lambda done, total, what: told.append((done, total, what)),
     )
     assert told[0][0] == 0 and told[-1][0] == told[-1][1]
     return measured
@@ -39,7 +53,12 @@ def row(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_row(row: dict[str, Any]) -> None:
     assert json.loads(json.dumps(row)) == row
     result = row["result"]
-    assert row["schema"] == 1 and row["device"] == "laptop" and row["machine"]["cores"] >= 1 and row["machine"]["memory_bytes"] > 0
+    assert (
+        row["schema"] == 1
+        and row["device"] == "laptop"
+        and row["machine"]["cores"] >= 1
+        and row["machine"]["memory_bytes"] > 0
+    )
     assert result["name"] == "tiny" and result["threads"] == 1 and result["context"] == 108
     assert [d["depth"] for d in result["decode"]] == [0, 100]
     for series in (result["prefill"]["tokens_per_second"], *(d["tokens_per_second"] for d in result["decode"])):
@@ -52,7 +71,15 @@ def test_row(row: dict[str, Any]) -> None:
 
 def test_report_says_everything(row: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     listed = {what for what, _, _ in lines(row)}
-    assert {"open, warm", "open, cold", "prefill 32", "decode 8 at depth 0", "decode 8 at depth 100", "read bandwidth", "peak memory"} <= listed
+    assert {
+        "open, warm",
+        "open, cold",
+        "prefill 32",
+        "decode 8 at depth 0",
+        "decode 8 at depth 100",
+        "read bandwidth",
+        "peak memory",
+    } <= listed
     print_report(row)
     out = capsys.readouterr().out
     assert "tok/s" in out and "GB/s" in out and "Decode " in out
@@ -83,7 +110,10 @@ def test_bad_model_and_bad_program(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     model = tmp_path / "tiny.gguf"
     write_random(TINY, "tiny", model)
     program = tmp_path / "qig"
-    for script, match in (("echo 'qig: no such thing' >&2; exit 2", "^no such thing$"), ("echo nonsense", "printed no JSON")):
+    for script, match in (
+        ("echo 'qig: no such thing' >&2; exit 2", "^no such thing$"),
+        ("echo nonsense", "printed no JSON"),
+    ):
         program.write_text(f"#!/bin/sh\n{script}\n")
         program.chmod(0o755)
         monkeypatch.setattr(measure_module, "program_path", lambda: program)
@@ -130,7 +160,16 @@ def test_random_model_has_the_presets_shape(preset: str, tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("change", [{"state": "diagonal"}, {"state": "diagonal", "state_phases": False}, {"metric": "fisher_rao"}, {"head_rank": 32}, {"decay": False}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"state": "diagonal"},
+        {"state": "diagonal", "state_phases": False},
+        {"metric": "fisher_rao"},
+        {"head_rank": 32},
+        {"decay": False},
+    ],
+)
 def test_random_model_of_every_kind_opens(change: dict[str, Any], tmp_path: Path) -> None:
     config = ModelConfig.from_dict({**TINY.to_dict(), **change})
     write_random(config, "kind", tmp_path / "kind.gguf")

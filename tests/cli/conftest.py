@@ -25,7 +25,15 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights, context 64; the rows of its end tokens are zero, so that a greedy answer never ends by itself."""
     path = tmp_path_factory.mktemp("model") / "tiny.gguf"
     config = ModelConfig(
-        vocab_size=320, d_model=64, n_layers=2, n_heads=2, n_kv_heads=1, head_dim=32, hidden_dim=96, basin_dim=32, context_length=64
+        vocab_size=320,
+        d_model=64,
+        n_layers=2,
+        n_heads=2,
+        n_kv_heads=1,
+        head_dim=32,
+        hidden_dim=96,
+        basin_dim=32,
+        context_length=64,
     )
     write_random(config, "tiny", path, seed=7)
     with NativeModel(path) as model:

@@ -73,7 +73,10 @@ BAD = {
     "a preset and a model for bench": ("bench {model} --random qig-nano", "--random"),
     "no measured tokens": ("bench {model} --decode 0", "--decode"),
     "a word for depths": ("bench {model} --depths deep", "depths = 'deep'"),
-    "an unknown device": ("bench {model} --device rpi9", "unknown device 'rpi9' (devices: android, laptop, rpi4, rpi5)"),
+    "an unknown device": (
+        "bench {model} --device rpi9",
+        "unknown device 'rpi9' (devices: android, laptop, rpi4, rpi5)",
+    ),
     "an unknown target": ("build --target rpi9", "unknown target 'rpi9' (targets: android, rpi4, rpi5, host)"),
     "an output folder that is none": ("build --target host -o {tmp}/no/qig", "no folder"),
     "an unknown kernel set": ("chat {model} -p x --isa sse2", "isa = 'sse2' must be one of auto, "),
@@ -144,7 +147,13 @@ def test_the_shipped_model_is_missed_by_name(qig_edge: Run, monkeypatch: pytest.
 def test_info_of_a_file(qig_edge: Run, tiny_model: Path) -> None:
     code, out, err = qig_edge("info", tiny_model, "--json", "--tensors")
     facts = json.loads(out)
-    assert code == 0 and not err and facts["d_model"] == 64 and facts["file_type"] == "Q4_0" and facts["isa"] in facts["isa_available"]
+    assert (
+        code == 0
+        and not err
+        and facts["d_model"] == 64
+        and facts["file_type"] == "Q4_0"
+        and facts["isa"] in facts["isa_available"]
+    )
     assert 4.5 <= facts["bits_per_weight"] < 5.5 and len(facts["tensors"]) == facts["tensor_count"] > 10
     code, out, _ = qig_edge("info", tiny_model, "--tensors")
     assert code == 0 and "blk.1.ffn_down.weight" in out and "bits_per_weight" in out
@@ -177,7 +186,14 @@ def test_generate_is_text_on_stdout_and_status_on_stderr(qig_edge: Run, tiny_mod
     assert code == 0 and out.startswith("Once") and len(out) > 5 and not err
     assert qig_edge(*args).out == out
     code, again, err = qig_edge(*args, "--stats", "--telemetry")
-    assert again == out and "tok/s" in err and "first token" in err and "memory" in err and "phi 0." in err and "agency" in err
+    assert (
+        again == out
+        and "tok/s" in err
+        and "first token" in err
+        and "memory" in err
+        and "phi 0." in err
+        and "agency" in err
+    )
 
 
 def test_chat_answers_one_prompt(qig_edge: Run, tiny_model: Path) -> None:

@@ -23,7 +23,12 @@ AARCH64 = 183
 
 
 def test_profiles() -> None:
-    assert device_names() == ["android", "laptop", "rpi4", "rpi5"] and target_names() == ["android", "rpi4", "rpi5", "host"]
+    assert device_names() == ["android", "laptop", "rpi4", "rpi5"] and target_names() == [
+        "android",
+        "rpi4",
+        "rpi5",
+        "host",
+    ]
     for name in device_names():
         p = load_profile(name)
         assert p.name == name and p.description
@@ -103,10 +108,21 @@ def test_missing_emulator_names_the_package(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.slow
-def test_the_pi_program_is_static_and_writes_this_machines_text(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_pi_program_is_static_and_writes_this_machines_text(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("ziglang")
     model = tmp_path / "tiny.gguf"
-    shape = {"d_model": 64, "n_layers": 2, "n_heads": 2, "n_kv_heads": 1, "head_dim": 32, "hidden_dim": 96, "basin_dim": 32, "context_length": 128}
+    shape = {
+        "d_model": 64,
+        "n_layers": 2,
+        "n_heads": 2,
+        "n_kv_heads": 1,
+        "head_dim": 32,
+        "hidden_dim": 96,
+        "basin_dim": 32,
+        "context_length": 128,
+    }
     write_random(ModelConfig.from_dict({"vocab_size": 320, **shape}), "tiny", model, seed=3)
     program = tmp_path / "qig-rpi4"
     build_program(load_profile("rpi4"), program)

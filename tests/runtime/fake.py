@@ -79,7 +79,7 @@ class FakeSession:
         del self.history[pos:]
 
     def slide(self, n_keep: int, n_tail: int) -> None:
-        assert 0 <= n_keep and 0 <= n_tail and n_keep + n_tail <= self.pos
+        assert n_keep >= 0 and n_tail >= 0 and n_keep + n_tail <= self.pos
         self.slides.append((n_keep, n_tail))
         self.history = self.history[:n_keep] + self.history[self.pos - n_tail :]
 

@@ -59,7 +59,9 @@ def test_max_tokens_and_next_turn() -> None:
     assert "".join(chat.answer("q")) == "abc" and chat.stats.end == "length"
     backend.script = [*b"z", fake.EOT]
     assert "".join(chat.answer("r")) == "z"
-    assert session.history == turns(backend, ("user", "q"), ("assistant", "abc"), ("user", "r"), ("assistant", "z"))[:-1]
+    assert (
+        session.history == turns(backend, ("user", "q"), ("assistant", "abc"), ("user", "r"), ("assistant", "z"))[:-1]
+    )
 
 
 def test_slides_by_whole_exchanges_and_keeps_the_system_prompt() -> None:
@@ -122,7 +124,9 @@ def test_stop_ends_the_answer_and_the_conversation_goes_on() -> None:
     assert got == ["a", "b"] and chat.stats.end == "stopped"
     backend.script = [*b"next", fake.EOT]
     assert "".join(chat.answer("r")) == "next"
-    assert session.history == turns(backend, ("user", "q"), ("assistant", "ab"), ("user", "r"), ("assistant", "next"))[:-1]
+    assert (
+        session.history == turns(backend, ("user", "q"), ("assistant", "ab"), ("user", "r"), ("assistant", "next"))[:-1]
+    )
 
 
 def test_a_closed_answer_is_a_whole_turn() -> None:
@@ -164,7 +168,9 @@ def test_no_chat_format_and_long_system_prompt_are_refused() -> None:
 def test_generate_continues_and_slides() -> None:
     backend = fake.FakeBackend([b"w" * 100], n_ctx=32)
     session, stats = backend.session(), Stats()
-    text = "".join(generate(backend, session, "abc", sampling=Sampling.greedy(), max_tokens=80, stats=stats, telemetry=True))
+    text = "".join(
+        generate(backend, session, "abc", sampling=Sampling.greedy(), max_tokens=80, stats=stats, telemetry=True)
+    )
     assert text == "w" * 80 and stats.end == "length" and session.slides and len(stats.records) == 80
     assert stats.prompt_tokens == 3 and stats.decode_rate is not None and stats.decode_rate > 0
 

@@ -95,7 +95,11 @@ def test_info_and_tensors(model: NativeModel, tiny_model: Path) -> None:
     assert tensors["token_embd.weight"].shape == (32, 320) and tensors["token_embd.weight"].type == "Q4_0"
     assert tensors["output_norm.weight"].shape == (64,) and tensors["output_norm.weight"].bytes == 256
     assert sum(math.prod(t.shape) for t in tensors.values()) == info.n_params
-    assert model.metadata("general.name") == "tiny" and model.metadata("no.such") is None and model.metadata("qig.block_count") is None
+    assert (
+        model.metadata("general.name") == "tiny"
+        and model.metadata("no.such") is None
+        and model.metadata("qig.block_count") is None
+    )
     assert (model.eos, model.eot) == (0, 4)
 
 
@@ -211,7 +215,15 @@ def test_bad_arguments(model: NativeModel, session: NativeSession, tiny_model: P
         model.session(n_threads=-1)
     with pytest.raises(ConfigError, match="isa = 'sse' must be one of auto, "):
         NativeModel(tiny_model, isa="sse")
-    bad = (("temperature", -1.0), ("temperature", math.nan), ("top_k", -1), ("top_p", 0.0), ("min_p", 2.0), ("repeat_penalty", 0.0), ("seed", -1))
+    bad = (
+        ("temperature", -1.0),
+        ("temperature", math.nan),
+        ("top_k", -1),
+        ("top_p", 0.0),
+        ("min_p", 2.0),
+        ("repeat_penalty", 0.0),
+        ("seed", -1),
+    )
     for name, value in bad:
         with pytest.raises(ConfigError, match=name):
             Sampling(**{name: value})  # type: ignore[arg-type]
@@ -221,7 +233,12 @@ def test_bad_files(tmp_path: Path, tiny_model: Path) -> None:
     text, torn = tmp_path / "notes.txt", tmp_path / "torn.gguf"
     text.write_text("just words\n" * 50)
     torn.write_bytes(tiny_model.read_bytes()[: tiny_model.stat().st_size // 2])
-    for path, match in ((text, "not a GGUF"), (torn, "torn.gguf"), (tmp_path / "none.gguf", "no such model file"), (tmp_path, "is a folder")):
+    for path, match in (
+        (text, "not a GGUF"),
+        (torn, "torn.gguf"),
+        (tmp_path / "none.gguf", "no such model file"),
+        (tmp_path, "is a folder"),
+    ):
         with pytest.raises(ModelFileError, match=match) as caught:
             NativeModel(path)
         assert "\n" not in str(caught.value) and str(path) in str(caught.value)
