@@ -24,7 +24,15 @@ set(QIG_SRC_OPS_AVX2
   src/ops/avx2/vector.c)
 set(QIG_FLAGS_AVX2 -mavx2 -mfma -mf16c)
 
-set(QIG_SRC_OPS_NEON)
+set(QIG_SRC_OPS_NEON
+  src/ops/neon/matmul_float.c
+  src/ops/neon/matmul_q4_0.c
+  src/ops/neon/matmul_q8_0.c
+  src/ops/neon/mix.c
+  src/ops/neon/overlap.c
+  src/ops/neon/quantize.c
+  src/ops/neon/score.c
+  src/ops/neon/vector.c)
 
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
   set(QIG_SRC_OPS_SIMD ${QIG_SRC_OPS_AVX2})

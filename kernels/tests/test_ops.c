@@ -314,7 +314,7 @@ static void test_overlap_i8(any_fn *f) {
                 begin_case();
                 int8_t *q = guarded((size_t)c), *k = guarded(span(n, stride, c));
                 float *ks = guarded((size_t)n * sizeof *ks), *o = guarded((size_t)n * sizeof *o);
-                for (int e = 0; e < c; e++) q[e] = (int8_t)(extreme ? (rng() & 1 ? 127 : -128) : rng_int(-127, 127));
+                for (int e = 0; e < c; e++) q[e] = (int8_t)(extreme ? (rng() & 1 ? 127 : -127) : rng_int(-127, 127));
                 for (size_t e = 0; e < span(n, stride, c); e++) k[e] = (int8_t)(extreme ? (rng() & 1 ? 127 : -128) : rng_int(-127, 127));
                 for (int j = 0; j < n; j++) ks[j] = extreme ? 0x1p-24f : 0.003f * (1.1f + rng_float());
                 const float qs = extreme ? 1.0f : 0.004f;

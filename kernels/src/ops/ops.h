@@ -2,8 +2,8 @@
  *
  * A kernel is stateless: no allocation, no threads, no globals. Integer parts are exact in every ISA; floats of one (row, token) do not
  * depend on n, on the row range or on the thread count, so that prefill equals decode bit for bit inside one ISA. `ref` (scalar C) is the
- * oracle and defines every rounding. One line a kernel in kernels.inc: QIG_KERNEL(op, variant, isa).
- * Names: qig_<op>_<types>__<isa>, e.g. qig_matmul_q4_0__avx2.
+ * oracle and defines every rounding. One line a kernel in kernels.inc: QIG_KERNEL(op, contract, isa).
+ * Names: qig_<op>[_<types>]__<isa>, e.g. qig_matmul_q4_0__avx2.
  */
 #ifndef QIG_OPS_H
 #define QIG_OPS_H

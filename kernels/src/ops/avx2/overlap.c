@@ -1,6 +1,6 @@
 /* overlap.c - overlaps of one query state with the cached key states, AVX2.
  *
- *   i8:   o[j] = min(1, (qs * ks[j]) * sum_c q[c] k[j * k_stride + c])    integers exact for any int8, the same bits as ref
+ *   i8:   o[j] = min(1, (qs * ks[j]) * sum_c q[c] k[j * k_stride + c])    integers exact, the same bits as ref
  *   f32:  o[j] = min(1, sum_c q[c] k[j * k_stride + c])                   8 float lanes, fma, fixed horizontal sum
  *
  * q: c entries;  k: n rows, k_stride entries apart (k_stride >= c);  ks: n scales;  o: n floats. Any c, n; no alignment; a NaN stays one.

@@ -3,7 +3,8 @@
  *   i8:   o[j] = min(1, (qs * ks[j]) * sum_c q[c] k[j * k_stride + c])    the sum is an exact int32 (c <= 131071), two float roundings
  *   f32:  o[j] = min(1, sum_c q[c] k[j * k_stride + c])                   the sum runs in float64
  *
- * q: c entries;  k: n rows, k_stride entries apart (k_stride >= c);  ks: n scales;  o: n floats in [-1, 1] for unit vectors. A NaN stays one.
+ * q: c entries, for i8 in -127..127 (what qig_quantize_i8 gives);  k: n rows, k_stride entries apart (k_stride >= c), any int8;  ks: n scales;
+ * o: n floats, in [-1, 1] for unit vectors. A NaN stays one.
  */
 #include "../kernels.h"
 

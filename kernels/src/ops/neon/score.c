@@ -1,0 +1,112 @@
+/* score.c - overlaps to gated, unnormalised attention weights, NEON.
+ *
+ *   d = sqrt(max(0, 2 (1 - o)) + 1e-6)        fisher_rao: d := 2 asin(min(d, 2) / 2)
+ *   s = - scale d - slope (n - 1 - j)         nats
+ *   a = exp(s - max s), or 0 where d > max_distance or s < max s - margin; the own pair j = n - 1 is never cut
+ *
+ * o: n overlaps, oldest first, replaced by a. Any n. Features: armv8.0 NEON. Gates, counts, NaN and n = 0 as in ref (ref/score.c); bures cuts exactly the
+ * pairs that ref cuts (d and s are the same bits), fisher_rao those within 2e-7 of its asin. exp: approx.h. Sums in 4 float lanes.
+ */
+#include "../approx.h"
+#include "simd.h"
+
+#include <math.h>
+#include <string.h>
+
+QIG_INLINE float32x4_t exp4(float32x4_t x) {
+    const float32x4_t n = vrndnq_f32(vmulq_n_f32(x, QIG_LOG2_E));
+    float32x4_t r = vfmsq_n_f32(x, n, QIG_LN2_HIGH);
+    r = vfmsq_n_f32(r, n, QIG_LN2_LOW);
+    float32x4_t p = vfmaq_f32(vdupq_n_f32(QIG_EXP_E3), vdupq_n_f32(QIG_EXP_E4), r);
+    p = vfmaq_f32(vdupq_n_f32(QIG_EXP_E2), p, r);
+    p = vfmaq_f32(vdupq_n_f32(QIG_EXP_E1), p, r);
+    p = vfmaq_f32(vdupq_n_f32(QIG_EXP_E0), p, r);
+    p = vaddq_f32(vfmaq_f32(r, p, vmulq_f32(r, r)), vdupq_n_f32(1.0f));
+    const float32x4_t power = vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtq_s32_f32(n), vdupq_n_s32(127)), 23));
+    const uint32x4_t low = vcltq_f32(x, vdupq_n_f32(QIG_EXP_LOWEST)); /* false for NaN, which p carries on */
+    return vbslq_f32(low, vdupq_n_f32(0.0f), vmulq_f32(p, power));
+}
+
+QIG_INLINE float32x4_t asin4(float32x4_t h) {
+    const uint32x4_t far = vcgtq_f32(h, vdupq_n_f32(0.5f));
+    const float32x4_t zf = vmulq_n_f32(vsubq_f32(vdupq_n_f32(1.0f), h), 0.5f);
+    const float32x4_t z = vbslq_f32(far, zf, vmulq_f32(h, h)), t = vbslq_f32(far, vsqrtq_f32(zf), h);
+    float32x4_t p = vfmaq_f32(vdupq_n_f32(QIG_ASIN_A3), vdupq_n_f32(QIG_ASIN_A4), z);
+    p = vfmaq_f32(vdupq_n_f32(QIG_ASIN_A2), p, z);
+    p = vfmaq_f32(vdupq_n_f32(QIG_ASIN_A1), p, z);
+    p = vfmaq_f32(vdupq_n_f32(QIG_ASIN_A0), p, z);
+    p = vfmaq_f32(t, p, vmulq_f32(z, t));
+    return vbslq_f32(far, vfmsq_n_f32(vdupq_n_f32(QIG_HALF_PI), p, 2.0f), p);
+}
+
+/* Scores of 4 overlaps `age` positions before the query; far: the absolute gate's verdict. No fused operations up to s, so bures equals ref bit for bit. */
+QIG_INLINE float32x4_t score4(float32x4_t o, float32x4_t age, const qig_score_params *p, uint32x4_t *far) {
+    const float32x4_t t = vmulq_n_f32(vsubq_f32(vdupq_n_f32(1.0f), o), 2.0f);
+    float32x4_t d = vsqrtq_f32(vaddq_f32(vmaxq_f32(t, vdupq_n_f32(0.0f)), vdupq_n_f32(1e-6f)));
+    if (p->metric == QIG_METRIC_FISHER_RAO) d = vmulq_n_f32(asin4(vmulq_n_f32(vminq_f32(d, vdupq_n_f32(2.0f)), 0.5f)), 2.0f);
+    *far = vcgtq_f32(d, vdupq_n_f32(p->max_distance));
+    return vnegq_f32(vaddq_f32(vmulq_n_f32(d, p->scale), vmulq_n_f32(age, p->slope)));
+}
+
+/* m <= 4 floats, the rest -inf, which as a score is cut. */
+QIG_INLINE float32x4_t load_part(const float *p, int m) {
+    if (m >= 4) return vld1q_f32(p);
+    float v[4] = {-INFINITY, -INFINITY, -INFINITY, -INFINITY};
+    memcpy(v, p, sizeof v[0] * (size_t)m);
+    return vld1q_f32(v);
+}
+
+QIG_INLINE void store_part(float *p, float32x4_t v, int m) {
+    if (m >= 4) {
+        vst1q_f32(p, v);
+        return;
+    }
+    float t[4];
+    vst1q_f32(t, v);
+    memcpy(p, t, sizeof t[0] * (size_t)m);
+}
+
+int qig_score__neon(float *o, int n, const qig_score_params *p, float *sum, float *sum2) {
+    *sum = *sum2 = 0.0f;
+    if (n <= 0) return 0;
+    static const int32_t counting[4] = {0, 1, 2, 3};
+    const int32x4_t iota = vld1q_s32(counting);
+    const float32x4_t lowest = vdupq_n_f32(-INFINITY);
+    const int others = n - 1; /* the own pair is scored apart: no gate touches it */
+    uint32x4_t far;
+    float32x4_t top4 = lowest;
+    for (int j = 0; j < others; j += 4) {
+        const float32x4_t age = vcvtq_f32_s32(vsubq_s32(vdupq_n_s32(others - j), iota));
+        float32x4_t s = score4(load_part(o + j, others - j), age, p, &far);
+        const uint32x4_t beyond = vcleq_f32(age, vdupq_n_f32(0.0f)); /* lanes past the end of a last partial step */
+        s = vbslq_f32(vorrq_u32(far, beyond), lowest, s);
+        top4 = vmaxnmq_f32(top4, s); /* the number wins over a NaN */
+        store_part(o + j, s, others - j);
+    }
+    const float32x4_t own = score4(vdupq_n_f32(o[others]), vdupq_n_f32(0.0f), p, &far);
+    top4 = vmaxnmq_f32(top4, own);
+    const float top = vmaxvq_f32(top4);
+    const float32x4_t floor = vdupq_n_f32(top - p->margin), top_all = vdupq_n_f32(top);
+
+    float32x4_t total = vdupq_n_f32(0.0f), total2 = total;
+    int passed = 1;
+    for (int j = 0; j < others; j += 4) {
+        const float32x4_t s = load_part(o + j, others - j);
+        const uint32x4_t cut = vorrq_u32(vcltq_f32(s, floor), vceqq_f32(s, lowest));
+        const int n_cut = (int)vaddvq_u32(vshrq_n_u32(cut, 31));
+        if (n_cut == 4) {
+            store_part(o + j, vdupq_n_f32(0.0f), others - j);
+            continue;
+        }
+        const float32x4_t a = vbslq_f32(cut, vdupq_n_f32(0.0f), exp4(vsubq_f32(s, top_all)));
+        total = vaddq_f32(total, a);
+        total2 = vfmaq_f32(total2, a, a);
+        passed += 4 - n_cut;
+        store_part(o + j, a, others - j);
+    }
+    const float a = vgetq_lane_f32(exp4(vsubq_f32(own, top_all)), 0);
+    o[others] = a;
+    *sum = sum4(total) + a;
+    *sum2 = sum4(total2) + a * a;
+    return passed;
+}

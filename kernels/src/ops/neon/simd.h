@@ -1,0 +1,36 @@
+/* simd.h - what the NEON kernels share: horizontal sums in one fixed order, prefetch.
+ *
+ * Baseline armv8.0: no sdot, no fp16 arithmetic. Tuned for the Cortex-A72 (Pi 4): three instructions a cycle, one multiply-long a cycle, slow tbl and slow
+ * half conversion. Tiles are written out by macros over named registers, so that the accumulators stay in registers under any compiler and -O level.
+ */
+#ifndef QIG_OPS_NEON_SIMD_H
+#define QIG_OPS_NEON_SIMD_H
+
+#include "../kernels.h"
+
+#include <arm_neon.h>
+
+#define QIG_INLINE static inline __attribute__((always_inline))
+
+/* One register a row of a tile of four rows. */
+typedef struct {
+    float32x4_t r0, r1, r2, r3;
+} quad;
+
+QIG_INLINE quad quad_zero(void) {
+    const float32x4_t z = vdupq_n_f32(0.0f);
+    return (quad){z, z, z, z};
+}
+
+/* Sum of 4 lanes, always as (0+1) + (2+3): one row or four give the same float. */
+QIG_INLINE float32x4_t sum4x4(quad v) { return vpaddq_f32(vpaddq_f32(v.r0, v.r1), vpaddq_f32(v.r2, v.r3)); }
+QIG_INLINE float sum4(float32x4_t v) { return vgetq_lane_f32(sum4x4((quad){v, v, v, v}), 0); }
+
+/* Brings the line at p + bytes into the first-level cache; it may lie past the end of the data, a prefetch never faults. */
+QIG_INLINE void prefetch(uintptr_t p, size_t bytes) { __builtin_prefetch((const void *)(p + bytes), 0, 3); }
+
+/* How far ahead, in bytes along the matrix, a tile of four rows prefetches: memory is fetched in the order in which it lies, through this tile and into
+ * the next. At least a tile (nearer would fetch what this tile has already read) and at least 2 KB, three times what 4 GB/s of memory need at 150 ns. */
+QIG_INLINE size_t prefetch_distance(size_t w_stride) { return 4 * w_stride > 2048 ? 4 * w_stride : 2048; }
+
+#endif
