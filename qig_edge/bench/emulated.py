@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 from qig_edge import __version__
 from qig_edge.devices.crossbuild import build_program
-from qig_edge.devices.emulate import PROMPT, TOKENS, emulated, emulator, greedy_text
+from qig_edge.devices.emulate import PROMPT, TOKENS, emulated, emulator, greedy_text, run_program
 from qig_edge.devices.host import program_path
 from qig_edge.devices.profile import Profile
 
@@ -41,7 +40,7 @@ def check(model: Path, profile: Profile, progress: Callable[[int, int, str], Non
         command = emulated(profile, program)
         text = greedy_text(command, model)
         size = program.stat().st_size
-        described = subprocess.run([*command, "info", str(model), "--json"], capture_output=True, check=True)
+        isa = json.loads(run_program([*command, "info", str(model), "--json"]))["isa"]
     return {
         "device": profile.name,
         "description": profile.description,
@@ -49,7 +48,7 @@ def check(model: Path, profile: Profile, progress: Callable[[int, int, str], Non
         "model": str(model),
         "program_bytes": size,
         "emulator_cpu": profile.emulator_cpu,
-        "isa": json.loads(described.stdout)["isa"],
+        "isa": isa,
         "host_isa": host_isa,
         "prompt": PROMPT,
         "tokens": TOKENS,

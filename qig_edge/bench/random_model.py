@@ -5,11 +5,12 @@ Weights keep the variance of their layer's input, so that activations stay finit
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,23 +84,48 @@ def write_random(
     rng = np.random.default_rng(seed)
     with replacing(path) as partial:
         writer = gguf.GGUFWriter(partial, "qig")
-        _write_keys(writer, config, name)
-        for done, (tensor, (rows, width)) in enumerate(shapes.items()):
-            writer.add_tensor(tensor, _random_q4_0(rng, rows, width), raw_dtype=gguf.GGMLQuantizationType.Q4_0)
-            if progress:
-                progress(done + 1, len(shapes))
-        for n in range(config.n_layers):
-            writer.add_tensor(f"blk.{n}.attn_norm.weight", np.ones(config.d_model, np.float32))
-            writer.add_tensor(f"blk.{n}.ffn_norm.weight", np.ones(config.d_model, np.float32))
-            writer.add_tensor(f"blk.{n}.attn_temp.weight", np.full(config.n_heads, config.temperature_init, np.float32))
-            if config.state == "diagonal":
-                writer.add_tensor(f"blk.{n}.attn_q_gain.weight", np.ones(config.n_heads, np.float32))
-                writer.add_tensor(f"blk.{n}.attn_k_gain.weight", np.ones(config.n_kv_heads, np.float32))
-        writer.add_tensor("output_norm.weight", np.ones(config.d_model, np.float32))
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_tensors_to_file()
-        writer.close()
+        with _closing(writer):
+            _write_all(writer, config, name, shapes, rng, progress)
+
+
+@contextlib.contextmanager
+def _closing(writer: GGUFWriter) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        for file in writer.fout or []:
+            with contextlib.suppress(OSError):  # after a full disk the buffer refuses a second time
+                file.close()
+
+
+def _write_all(
+    writer: GGUFWriter,
+    config: ModelConfig,
+    name: str,
+    shapes: dict[str, tuple[int, int]],
+    rng: np.random.Generator,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    import gguf
+    import numpy as np
+
+    _write_keys(writer, config, name)
+    for done, (tensor, (rows, width)) in enumerate(shapes.items()):
+        writer.add_tensor(tensor, _random_q4_0(rng, rows, width), raw_dtype=gguf.GGMLQuantizationType.Q4_0)
+        if progress:
+            progress(done + 1, len(shapes))
+    for n in range(config.n_layers):
+        writer.add_tensor(f"blk.{n}.attn_norm.weight", np.ones(config.d_model, np.float32))
+        writer.add_tensor(f"blk.{n}.ffn_norm.weight", np.ones(config.d_model, np.float32))
+        writer.add_tensor(f"blk.{n}.attn_temp.weight", np.full(config.n_heads, config.temperature_init, np.float32))
+        if config.state == "diagonal":
+            writer.add_tensor(f"blk.{n}.attn_q_gain.weight", np.ones(config.n_heads, np.float32))
+            writer.add_tensor(f"blk.{n}.attn_k_gain.weight", np.ones(config.n_kv_heads, np.float32))
+    writer.add_tensor("output_norm.weight", np.ones(config.d_model, np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.flush()
 
 
 def _random_q4_0(rng: np.random.Generator, rows: int, width: int) -> np.ndarray:

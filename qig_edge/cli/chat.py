@@ -37,6 +37,7 @@ def command(
 
     On a terminal Ctrl-C stops the answer, twice leaves; Ctrl-D leaves. When the context is full the oldest exchanges are forgotten.
     """
+    from qig_edge.errors import RuntimeFault
     from qig_edge.runtime.assets import model_path
     from qig_edge.runtime.chat import Chat
     from qig_edge.runtime.native import NativeModel
@@ -52,9 +53,15 @@ def command(
                 f" kernels {opened.info.isa}, context {session.n_ctx}. Ctrl-C stops an answer, twice leaves; Ctrl-D leaves.",
                 file=sys.stderr,
             )
-        messages = [prompt] if prompt is not None else _typed() if talking else _piped()
+        messages = [prompt] if prompt is not None else _typed(chat) if talking else _piped()
         for message in messages:
-            _answer(chat, message)
+            try:
+                _answer(chat, message)
+            except RuntimeFault as e:
+                if not talking:
+                    raise
+                print(f"error: {e}", file=sys.stderr)  # the conversation is as it was
+                continue
             if stats:
                 print(opt.stats_line(chat.stats, session.cache_bytes), file=sys.stderr)
             if telemetry:
@@ -67,8 +74,8 @@ def _piped() -> Iterator[str]:
             yield line.rstrip("\r\n")
 
 
-def _typed() -> Iterator[str]:
-    """Lines typed at the prompt until Ctrl-D, or Ctrl-C twice without a line between."""
+def _typed(chat: Chat) -> Iterator[str]:
+    """Lines typed at the prompt until Ctrl-D, or Ctrl-C twice without a line between (the one that stopped an answer counts)."""
     import contextlib
 
     with contextlib.suppress(ImportError):
@@ -93,6 +100,7 @@ def _typed() -> Iterator[str]:
         warned = False
         if line.strip():
             yield line
+            warned = chat.stop.asked
 
 
 def _answer(chat: Chat, message: str) -> None:

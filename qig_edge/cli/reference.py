@@ -64,10 +64,9 @@ def section(name: str) -> str:
 
 def _parameters(function: Any) -> list[tuple[inspect.Parameter, Any, Any]]:
     """Each parameter with its bare type and its typer.Option or typer.Argument."""
-    hints = typing.get_type_hints(function, include_extras=True)
     found = []
-    for parameter in inspect.signature(function).parameters.values():
-        kind, *extras = typing.get_args(hints[parameter.name])
+    for parameter in inspect.signature(function, eval_str=True).parameters.values():
+        kind, *extras = typing.get_args(parameter.annotation)
         info = next(e for e in extras if type(e).__name__ in ("OptionInfo", "ArgumentInfo"))
         members = [m for m in typing.get_args(kind) if m is not type(None)]
         found.append((parameter, members[0] if type(None) in typing.get_args(kind) else kind, info))

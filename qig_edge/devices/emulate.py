@@ -26,12 +26,16 @@ def emulator() -> str:
 
 
 def greedy_text(command: list[str], model: Path, tokens: int = TOKENS, prompt: str = PROMPT) -> str:
-    """Greedy continuation that a `qig` program (with its emulator before it) prints. Raises DeviceError with its last line where it fails."""
-    asked = ["generate", str(model), "-p", prompt, "-n", str(tokens), "--greedy", "-t", "1"]
-    done = subprocess.run([*command, *asked], capture_output=True, stdin=subprocess.DEVNULL)
+    """Greedy continuation that a `qig` program (with its emulator before it) prints; errors as run_program."""
+    return run_program([*command, "generate", str(model), "-p", prompt, "-n", str(tokens), "--greedy", "-t", "1"])
+
+
+def run_program(command: list[str]) -> str:
+    """What a program prints. Raises DeviceError with the last line of its complaint where it fails."""
+    done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL)
     if done.returncode:
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit code {done.returncode}"]
-        raise DeviceError(f"{Path(command[-1]).name}: {lines[-1].removeprefix('error: ')}")
+        raise DeviceError(f"{' '.join(command[:5])}: {lines[-1].removeprefix('error: ')}")
     return done.stdout.decode("utf-8", "replace")
 
 

@@ -16,6 +16,10 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield partial
         os.replace(partial, path)
+    except OSError as e:
+        if e.filename is None:  # a full disk says so without a name
+            e.filename = str(path)
+        raise
     finally:
         partial.unlink(missing_ok=True)
 

@@ -268,6 +268,32 @@ def test_interrupt_while_generating(tiny_model: Path) -> None:
     assert process.returncode == 130 and err == b""
 
 
+FULL_DISK = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+from qig_edge.cli import main
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize(
+    "args", [["data", "tales", "-n", "500", "-o", "{tmp}/x.jsonl"], ["bench", "--random", "qig-nano"]]
+)
+def test_a_file_that_cannot_grow(tmp_path: Path, args: list[str]) -> None:
+    (tmp_path / "qig-edge").mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path)}
+    filled = [a.format(tmp=tmp_path) for a in args]
+    done = subprocess.run([sys.executable, "-c", FULL_DISK, *filled], capture_output=True, text=True, env=environment)
+    assert done.returncode == 2 and not done.stdout
+    assert (
+        done.stderr.startswith(f"error: {tmp_path}/")
+        and "File too large" in done.stderr
+        and done.stderr.count("\n") == 1
+    ), done.stderr
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+
+
 def test_data_is_json_lines(qig_edge: Run, tmp_path: Path) -> None:
     out_file = tmp_path / "talk.jsonl"
     code, out, _ = qig_edge("data", "talk", "facts", "-n", 30, "--seed", 4, "-o", out_file)
