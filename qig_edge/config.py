@@ -62,23 +62,35 @@ class ModelConfig:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            kind = {"int": int, "float": (int, float), "bool": bool, "str": str}[str(field.type)]
-            if not isinstance(value, kind) or (isinstance(value, bool) and field.type != "bool"):
-                raise ConfigError(f"{field.name} = {value!r} is not of type {field.type}")
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ConfigError(f"{field.name} = {value!r} is not a finite number")
-        for name in ("vocab_size", "d_model", "n_layers", "n_heads", "n_kv_heads", "head_dim", "hidden_dim", "context_length"):
+            check_type(field.name, value, str(field.type))
+        for name in (
+            "vocab_size",
+            "d_model",
+            "n_layers",
+            "n_heads",
+            "n_kv_heads",
+            "head_dim",
+            "hidden_dim",
+            "context_length",
+        ):
             _require(getattr(self, name) > 0, name, getattr(self, name), "a positive number")
         for name in ("basin_dim", "head_rank"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or a positive number")
-        _require(self.n_heads % self.n_kv_heads == 0, "n_kv_heads", self.n_kv_heads, f"a divisor of n_heads = {self.n_heads}")
+        _require(
+            self.n_heads % self.n_kv_heads == 0, "n_kv_heads", self.n_kv_heads, f"a divisor of n_heads = {self.n_heads}"
+        )
         _require(self.head_dim % 2 == 0, "head_dim", self.head_dim, "an even number")
         _choice("attention", self.attention, ATTENTIONS)
         _choice("state", self.state, STATES)
         _choice("metric", self.metric, METRICS)
         for name in ("temperature_init", "rope_base", "norm_eps", "coupling_ref", "coupling_min", "kappa_0"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "a positive number")
-        _require(self.coupling_max >= self.coupling_min, "coupling_max", self.coupling_max, f"at least coupling_min = {self.coupling_min}")
+        _require(
+            self.coupling_max >= self.coupling_min,
+            "coupling_max",
+            self.coupling_max,
+            f"at least coupling_min = {self.coupling_min}",
+        )
         _require(0 <= self.gate_threshold < 1, "gate_threshold", self.gate_threshold, "in [0, 1), 0 being off")
         _require(self.gate_margin >= 0, "gate_margin", self.gate_margin, "0 (off) or a positive number of nats")
 
@@ -127,13 +139,30 @@ class ModelConfig:
         return build(cls, values, where)
 
 
+def check_type(name: str, value: object, kind: str) -> None:
+    """Raises ConfigError where value is not of the type named int, float (finite; whole numbers too), bool or str."""
+    fits = {
+        "int": isinstance(value, int) and not isinstance(value, bool),
+        "float": isinstance(value, (int, float)) and not isinstance(value, bool),
+        "bool": isinstance(value, bool),
+        "str": isinstance(value, str),
+    }
+    if not fits[kind]:
+        raise ConfigError(f"{name} = {value!r} is not of type {kind}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{name} = {value!r} is not a finite number")
+
+
 def build(cls: type, values: dict[str, Any], where: str) -> Any:
     """Builds the dataclass cls from a table, with one clear ConfigError for a field that does not exist or a bad value."""
     known = {f.name for f in dataclasses.fields(cls)}
     for key in values:
         if key not in known:
             near = difflib.get_close_matches(key, known, 1)
-            raise ConfigError(f"{where}: unknown field '{key}'" + (f", did you mean '{near[0]}'?" if near else f"; known: {', '.join(sorted(known))}"))
+            raise ConfigError(
+                f"{where}: unknown field '{key}'"
+                + (f", did you mean '{near[0]}'?" if near else f"; known: {', '.join(sorted(known))}")
+            )
     try:
         return cls(**values)
     except ConfigError as e:
@@ -142,11 +171,16 @@ def build(cls: type, values: dict[str, Any], where: str) -> Any:
 
 def preset_names() -> list[str]:
     """Names of the shipped presets, sorted."""
-    return sorted(p.name[: -len(".toml")] for p in (resources.files("qig_edge") / "presets").iterdir() if p.name.endswith(".toml"))
+    return sorted(
+        p.name[: -len(".toml")] for p in (resources.files("qig_edge") / "presets").iterdir() if p.name.endswith(".toml")
+    )
 
 
 def load_preset(name: str) -> dict[str, Any]:
-    """Tables of one preset ("model", "train"): a shipped one by name, or a .toml file of one's own. Raises ConfigError for an unknown name or a bad file."""
+    """Tables of one preset ("model", "train"):
+
+    A shipped one by name, or a .toml file of one's own. Raises ConfigError for an unknown name or a bad file.
+    """
     if name.endswith(".toml"):
         try:
             tables = tomllib.loads(Path(name).read_text("utf-8"))

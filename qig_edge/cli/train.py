@@ -17,29 +17,57 @@ if TYPE_CHECKING:
 
 
 def command(
-    data: Annotated[list[str], typer.Option("--data", help="FILE, folder or hf:NAME; FILE=2 counts it twice. .txt, .jsonl (text or messages), .xz, .zst. Repeatable.")],
+    data: Annotated[
+        list[str],
+        typer.Option(
+            "--data",
+            help="FILE, folder or hf:NAME; FILE=2 counts it twice. .txt, .jsonl (text or messages), .xz, .zst. Repeatable.",
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", help="Folder of the run: checkpoints, metrics, plot.")],
-    preset: Annotated[str, typer.Option("--preset", help="Model and training settings: a preset's name or a .toml file.")] = "qig-nano",
-    final_data: Annotated[list[str] | None, typer.Option("--final-data", help="Data of the final phase, while the learning rate falls [default: --data].")] = None,
-    tokenizer: Annotated[Path | None, typer.Option("--tokenizer", help="A tokenizer.json or its folder [default: trained on the data].")] = None,
-    shards: Annotated[Path | None, typer.Option("--shards", help="Folder for the tokenized data, shared between runs [default: OUT/shards].")] = None,
+    preset: Annotated[
+        str, typer.Option("--preset", help="Model and training settings: a preset's name or a .toml file.")
+    ] = "qig-nano",
+    final_data: Annotated[
+        list[str] | None,
+        typer.Option("--final-data", help="Data of the final phase, while the learning rate falls [default: --data]."),
+    ] = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option("--tokenizer", help="A tokenizer.json or its folder [default: trained on the data].")
+    ] = None,
+    shards: Annotated[
+        Path | None,
+        typer.Option("--shards", help="Folder for the tokenized data, shared between runs [default: OUT/shards]."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
     tokens: Annotated[int | None, typer.Option("--tokens", help="Length of the run.")] = None,
     batch_tokens: Annotated[int | None, typer.Option("--batch-tokens", help="Tokens a step.")] = None,
-    micro_tokens: Annotated[int | None, typer.Option("--micro-tokens", help="Tokens a forward pass: lower it where memory is short.")] = None,
+    micro_tokens: Annotated[
+        int | None, typer.Option("--micro-tokens", help="Tokens a forward pass: lower it where memory is short.")
+    ] = None,
     context: Annotated[int | None, typer.Option("--context", help="Window in tokens.")] = None,
     final_context: Annotated[int | None, typer.Option("--final-context", help="Window of the final phase.")] = None,
-    decay_share: Annotated[float | None, typer.Option("--decay-share", help="Share of the run that is the final phase.")] = None,
-    quantize_share: Annotated[float | None, typer.Option("--quantize-share", help="Share of the run, at its end, that is 4-bit aware.")] = None,
+    decay_share: Annotated[
+        float | None, typer.Option("--decay-share", help="Share of the run that is the final phase.")
+    ] = None,
+    quantize_share: Annotated[
+        float | None, typer.Option("--quantize-share", help="Share of the run, at its end, that is 4-bit aware.")
+    ] = None,
     optimizer: Annotated[str | None, typer.Option("--optimizer", help="adamw or muon.")] = None,
     learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="Of AdamW.")] = None,
-    matrix_learning_rate: Annotated[float | None, typer.Option("--matrix-learning-rate", help="Of Muon, for the blocks' matrices.")] = None,
+    matrix_learning_rate: Annotated[
+        float | None, typer.Option("--matrix-learning-rate", help="Of Muon, for the blocks' matrices.")
+    ] = None,
     precision: Annotated[str | None, typer.Option("--precision", help="auto, float32 or bfloat16.")] = None,
-    compile_: Annotated[bool | None, typer.Option("--compile/--no-compile", help="torch.compile [default: on a GPU].")] = None,
+    compile_: Annotated[
+        bool | None, typer.Option("--compile/--no-compile", help="torch.compile [default: on a GPU].")
+    ] = None,
     eval_tokens: Annotated[int | None, typer.Option("--eval-tokens", help="Evaluate every so many tokens.")] = None,
     save_tokens: Annotated[int | None, typer.Option("--save-tokens", help="Save every so many tokens.")] = None,
     warmup_tokens: Annotated[int | None, typer.Option("--warmup-tokens", help="Length of the warm-up.")] = None,
-    validation_permille: Annotated[int | None, typer.Option("--validation-permille", help="Documents held out, of 1000.")] = None,
+    validation_permille: Annotated[
+        int | None, typer.Option("--validation-permille", help="Documents held out, of 1000.")
+    ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Of weights and data order.")] = None,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads [default: all].")] = None,
 ) -> None:
@@ -95,7 +123,9 @@ def _check_out(out: Path, resume: bool) -> None:
         raise ConfigError(f"--out '{out}' is a file")
     found = checkpoint.steps(out) if out.is_dir() else []
     if found and not resume:
-        raise CheckpointError(f"'{out}' already holds a run (up to {found[-1].name}): add --resume to continue it, or choose another --out")
+        raise CheckpointError(
+            f"'{out}' already holds a run (up to {found[-1].name}): add --resume to continue it, or choose another --out"
+        )
     if resume and not found:
         raise CheckpointError(f"'{out}' holds no checkpoint to resume")
     try:
@@ -104,7 +134,16 @@ def _check_out(out: Path, resume: bool) -> None:
         raise ConfigError(f"--out '{out}': {e.strerror}") from None
 
 
-def _train(out: Path, model_config: Any, config: Any, first: list, final: list, tokenizer_from: Path | None, shards_dir: Path, resume: bool) -> None:
+def _train(
+    out: Path,
+    model_config: Any,
+    config: Any,
+    first: list,
+    final: list,
+    tokenizer_from: Path | None,
+    shards_dir: Path,
+    resume: bool,
+) -> None:
     import torch
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
@@ -140,7 +179,16 @@ def _train(out: Path, model_config: Any, config: Any, first: list, final: list, 
                 tokenizer, shards = prepare()
         torch.manual_seed(config.seed)
         model = Kernel(model_config)
-        trainer = Trainer(out, model, config, tokenizer, shards, {s.name: s.weight for s in first}, {s.name: s.weight for s in final}, world)
+        trainer = Trainer(
+            out,
+            model,
+            config,
+            tokenizer,
+            shards,
+            {s.name: s.weight for s in first},
+            {s.name: s.weight for s in final},
+            world,
+        )
         if resume:
             trainer.resume()
         if main:

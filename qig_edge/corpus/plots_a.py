@@ -1,11 +1,8 @@
 """Plots, first part: things lost, broken, shared, made and found."""
 
-PLOTS: list[dict] = []
+from qig_edge.corpus.plots import collection
 
-
-def plot(name: str, theme: str, title: str, topic: str, text: str, who: str = "any", rows: dict | None = None, **more):
-    """Register one plot: theme picks the closing lines, topic names it in a request, rows fill its own slots."""
-    PLOTS.append(dict(name=name, theme=theme, title=title, topic=topic, text=text, who=who, rows=rows or {}, **more))
+PLOTS, plot = collection()
 
 
 plot(

@@ -1,11 +1,8 @@
 """Plots, fourth part: kitchens, tents, echoes, and other small wonders."""
 
-PLOTS: list[dict] = []
+from qig_edge.corpus.plots import collection
 
-
-def plot(name: str, theme: str, title: str, topic: str, text: str, who: str = "any", rows: dict | None = None, **more):
-    """Register one plot; see plots_a.plot."""
-    PLOTS.append(dict(name=name, theme=theme, title=title, topic=topic, text=text, who=who, rows=rows or {}, **more))
+PLOTS, plot = collection()
 
 
 plot(

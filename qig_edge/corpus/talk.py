@@ -277,9 +277,9 @@ def talk(rng: random.Random) -> dict:
         n = rng.choices([1, 2, 3], [0.62, 0.28, 0.1])[0]
         if rng.random() < 0.14:
             turns.append((spin(rng, GREET + "[!|.|]"), spin(rng, GREET_BACK)))
-        for f in dict.fromkeys(rng.choices(_FUNCS, _WEIGHTS, k=n)):
-            turns += f(rng)
-            if f is story and n > 1:
+        for make in dict.fromkeys(rng.choices(_FUNCS, _WEIGHTS, k=n)):
+            turns += make(rng)
+            if make is story and n > 1:
                 break
         turns = turns[:4]
         if len(turns) < 4 and rng.random() < 0.16:

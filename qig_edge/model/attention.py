@@ -67,7 +67,9 @@ class Attention(nn.Module):
                 self.q_gain = nn.Parameter(torch.ones(h))
                 self.k_gain = nn.Parameter(torch.ones(g))
 
-    def forward(self, x: Tensor, positions: Tensor, cache: LayerCache | None = None, observe: bool = False) -> tuple[Tensor, LayerCache, Observed | None]:
+    def forward(
+        self, x: Tensor, positions: Tensor, cache: LayerCache | None = None, observe: bool = False
+    ) -> tuple[Tensor, LayerCache, Observed | None]:
         """positions [T] are those of x; cache holds what came before them. Returns the output, the grown cache, and on request what was observed."""
         config, (b, t, _) = self.config, x.shape
         q = self.q(x).view(b, t, config.n_heads, -1).transpose(1, 2)  # [B, H, T, C]
@@ -81,7 +83,12 @@ class Attention(nn.Module):
             phi_k, v = torch.cat((cache.keys, phi_k), 2), torch.cat((cache.values, v), 2)
         grown = LayerCache(phi_k, v)
         if config.attention == "dot" and not (config.decay or observe or cache is not None):
-            out, observed = F.scaled_dot_product_attention(phi_q.to(v.dtype), phi_k.to(v.dtype), v, is_causal=True, enable_gqa=True), None
+            out, observed = (
+                F.scaled_dot_product_attention(
+                    phi_q.to(v.dtype), phi_k.to(v.dtype), v, is_causal=True, enable_gqa=True
+                ),
+                None,
+            )
         else:
             out, observed = self._attend_in_chunks(phi_q, phi_k, v, positions, observe)
         return self.o(out.transpose(1, 2).reshape(b, t, -1)), grown, observed
@@ -97,19 +104,27 @@ class Attention(nn.Module):
             return states.rotate(q, cos, sin), states.rotate(k, cos, sin)
         return states.pure_state(q, cos, sin), states.pure_state(k, cos, sin)
 
-    def _attend_in_chunks(self, phi_q: Tensor, phi_k: Tensor, v: Tensor, positions: Tensor, observe: bool) -> tuple[Tensor, Observed | None]:
+    def _attend_in_chunks(
+        self, phi_q: Tensor, phi_k: Tensor, v: Tensor, positions: Tensor, observe: bool
+    ) -> tuple[Tensor, Observed | None]:
         """Queries in chunks, each against the keys up to its own end: less of the square is built than is masked away."""
         t, past = phi_q.shape[2], phi_k.shape[2] - phi_q.shape[2]
         outs, seen = [], []
         for start in range(0, t, CHUNK):
             end = min(start + CHUNK, t)
-            out, observed = self._attend(phi_q[:, :, start:end], phi_k[:, :, : past + end], v[:, :, : past + end], positions[start:end], observe)
+            out, observed = self._attend(
+                phi_q[:, :, start:end], phi_k[:, :, : past + end], v[:, :, : past + end], positions[start:end], observe
+            )
             outs.append(out)
             if observed is not None:
                 seen.append(observed)
-        return torch.cat(outs, 2), Observed(torch.cat([s.phi for s in seen], 1), torch.cat([s.active for s in seen], 1)) if seen else None
+        return torch.cat(outs, 2), Observed(
+            torch.cat([s.phi for s in seen], 1), torch.cat([s.active for s in seen], 1)
+        ) if seen else None
 
-    def _attend(self, phi_q: Tensor, phi_k: Tensor, v: Tensor, positions: Tensor, observe: bool) -> tuple[Tensor, Observed | None]:
+    def _attend(
+        self, phi_q: Tensor, phi_k: Tensor, v: Tensor, positions: Tensor, observe: bool
+    ) -> tuple[Tensor, Observed | None]:
         config = self.config
         b, h, t, c = phi_q.shape
         groups, total = phi_k.shape[1], phi_k.shape[2]
@@ -122,7 +137,9 @@ class Attention(nn.Module):
             else:
                 o = (phi_q.reshape(b, groups, -1, c) @ phi_k.transpose(-1, -2)).view(b, h, t, total)
                 scores = o * c**-0.5
-            age = positions.unsqueeze(-1) - torch.arange(total, device=positions.device)  # [T, total], negative is the future
+            age = positions.unsqueeze(-1) - torch.arange(
+                total, device=positions.device
+            )  # [T, total], negative is the future
             if config.decay:
                 slopes = torch.tensor(config.decay_slopes(), device=positions.device)
                 scores = scores - slopes[:, None, None] * age

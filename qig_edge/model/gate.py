@@ -1,6 +1,7 @@
 """The entanglement gate: which pairs of positions are coupled at all.
 
-The joint state (|0> psi_i + |1> psi_j) / sqrt 2 has entanglement entropy h((3 + o) / 4) bits (h: binary entropy); the coupling c = 1 - h((3 + o) / 4) rises with the overlap
+The joint state (|0> psi_i + |1> psi_j) / sqrt 2 has entanglement entropy h((3 + o) / 4) bits (h: binary entropy); the
+coupling c = 1 - h((3 + o) / 4) rises with the overlap
 o over its whole range, so a threshold on c is a threshold on distance. The self pair is always coupled.
 """
 

@@ -40,7 +40,9 @@ class Block(nn.Module):
         self.ffn_norm = nn.RMSNorm(config.d_model, eps=config.norm_eps)
         self.ffn = FeedForward(config)
 
-    def forward(self, x: Tensor, positions: Tensor, cache: LayerCache | None = None, observe: bool = False) -> tuple[Tensor, LayerCache, Observed | None]:
+    def forward(
+        self, x: Tensor, positions: Tensor, cache: LayerCache | None = None, observe: bool = False
+    ) -> tuple[Tensor, LayerCache, Observed | None]:
         attended, grown, observed = self.attn(self.attn_norm(x), positions, cache, observe)
         x = x + attended
         return x + self.ffn(self.ffn_norm(x)), grown, observed
@@ -66,12 +68,16 @@ class Kernel(nn.Module):
         # an unfactored tied table reads out with the rows it reads in: shorter rows keep the first logits small
         nn.init.normal_(self.embedding.table, std=self.config.embed_dim**-0.5 if self.config.basin_dim else 0.02)
         if self.embedding.proj is not None:
-            nn.init.normal_(self.embedding.proj.weight)  # rows of the table have length 1: this gives states of unit mean square
-        for block in self.blocks:
-            nn.init.zeros_(block.attn.o.weight)
-            nn.init.zeros_(block.ffn.down.weight)
+            nn.init.normal_(
+                self.embedding.proj.weight
+            )  # rows of the table have length 1: this gives states of unit mean square
+        for name, module in self.products():
+            if name.endswith(("attn.o", "ffn.down")):
+                nn.init.zeros_(module.weight)
 
-    def forward(self, ids: Tensor, cache: list[LayerCache] | None = None, observe: bool = False, keep_cache: bool = False) -> Output:
+    def forward(
+        self, ids: Tensor, cache: list[LayerCache] | None = None, observe: bool = False, keep_cache: bool = False
+    ) -> Output:
         """cache: of earlier positions, from a call with keep_cache. observe: telemetry too (needs the text from its start, so no cache)."""
         if observe and cache is not None:
             raise ValueError("telemetry needs the text from its first token: cache must be None")
@@ -121,8 +127,9 @@ class Kernel(nn.Module):
 
     def fake_quantize(self, kinds: dict[str, str] | None, int8_cache: bool) -> None:
         """Runs with weights (by module name, "embedding" for the table), inputs and cache rounded as a quantized file's are; None: off."""
-        for name, module in self.products():
-            module.kind = kinds.get(name) if kinds else None
+        for name, product in self.products():
+            product.kind = kinds.get(name) if kinds else None
         self.embedding.kind = kinds.get("embedding") if kinds else None
-        for block in self.blocks:
-            block.attn.int8_cache = int8_cache
+        for module in self.modules():
+            if isinstance(module, Attention):
+                module.int8_cache = int8_cache

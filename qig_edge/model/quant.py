@@ -5,6 +5,8 @@ Rounding as in docs/formats.md; the weight formats equal gguf.quants bit for bit
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -13,11 +15,11 @@ BLOCK = 32
 
 class _Straight(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x: Tensor, rounded: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, x: Tensor, rounded: Tensor) -> Tensor:
         return rounded.to(x.dtype)
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return grad, None
 
 

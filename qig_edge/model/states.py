@@ -1,6 +1,7 @@
 """Query and key vectors as quantum states, their overlap and distance (the formulas are in docs/formats.md, "The forward pass").
 
-In quantum terms the pure state is psi = (1, phi) / sqrt 2, so that overlap (1 + o) / 2 >= 0, F = ((1 + o) / 2)^2 and Bures distance d / sqrt 2; the constant is
+In quantum terms the pure state is psi = (1, phi) / sqrt 2, so that overlap (1 + o) / 2 >= 0, F = ((1 + o) / 2)^2 and
+Bures distance d / sqrt 2; the constant is
 absorbed by the temperature. For the diagonal state without phases o is the Bhattacharyya coefficient and d the Bures distance itself.
 """
 

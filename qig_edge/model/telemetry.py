@@ -30,7 +30,11 @@ def surprise_and_confidence(logits: Tensor, ids: Tensor) -> tuple[Tensor, Tensor
     """
     p = torch.softmax(logits.float(), -1)
     came = p[:, :-1].gather(-1, ids[:, 1:, None]).squeeze(-1)
-    surprise = torch.cat((torch.zeros_like(came[:, :1]), (1 - came.sqrt()).clamp_min(0).sqrt()), 1) if ids.shape[1] > 1 else torch.zeros(ids.shape)
+    surprise = (
+        torch.cat((torch.zeros_like(came[:, :1]), (1 - came.sqrt()).clamp_min(0).sqrt()), 1)
+        if ids.shape[1] > 1
+        else torch.zeros(ids.shape)
+    )
     mean, running = torch.zeros(ids.shape[0], device=ids.device), []
     for t in range(ids.shape[1]):
         if t:

@@ -1,6 +1,6 @@
 """Checkpoints: Hugging Face folders, written under another name and renamed, so that a folder called step-N is always whole.
 
-    DIR/step-00001220/  config.json  model.safetensors  tokenizer.json  tokenizer_config.json  generation_config.json  trainer.pt (what --resume needs)
+DIR/step-00001220/  config.json  model.safetensors  tokenizer.json  tokenizer_config.json  generation_config.json  trainer.pt (what --resume needs)
 """
 
 from __future__ import annotations
@@ -63,10 +63,19 @@ def write(folder: Path, model: Kernel, tokenizer: Tokenizer, trainer: dict[str, 
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        weights = {f"kernel.{k}": v.detach().to("cpu", torch.float32).contiguous() for k, v in model.state_dict().items()}
+        weights = {
+            f"kernel.{k}": v.detach().to("cpu", torch.float32).contiguous() for k, v in model.state_dict().items()
+        }
         save_file(weights, partial / "model.safetensors", metadata={"format": "pt"})
         (partial / "config.json").write_text(json.dumps(config_json(model.config), indent=2) + "\n", "utf-8")
-        generation = {"eos_token_id": [0, 4], "pad_token_id": 0, "do_sample": True, "temperature": 0.7, "top_k": 40, "top_p": 0.95}
+        generation = {
+            "eos_token_id": [0, 4],
+            "pad_token_id": 0,
+            "do_sample": True,
+            "temperature": 0.7,
+            "top_k": 40,
+            "top_p": 0.95,
+        }
         (partial / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n", "utf-8")
         save_tokenizer(tokenizer, partial, model.config.context_length)
         if trainer is not None:
@@ -102,7 +111,9 @@ def find(path: Path) -> Path:
     if all((path / n).is_file() for n in NEEDED):
         return path
     if not path.is_dir():
-        raise CheckpointError(f"no checkpoint at '{path}': " + ("it is a file" if path.exists() else "it does not exist"))
+        raise CheckpointError(
+            f"no checkpoint at '{path}': " + ("it is a file" if path.exists() else "it does not exist")
+        )
     found = steps(path)
     if not found:
         missing = [n for n in NEEDED if not (path / n).is_file()]
@@ -111,7 +122,10 @@ def find(path: Path) -> Path:
 
 
 def load_model(path: Path, expected: ModelConfig | None = None) -> Kernel:
-    """The model of a checkpoint on the CPU, in eval mode. Raises CheckpointError where weights are missing, damaged, or of another shape than `expected`."""
+    """The model of a checkpoint on the CPU, in eval mode.
+
+    Raises CheckpointError where weights are missing, damaged, or of another shape than `expected`.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -128,7 +142,9 @@ def load_model(path: Path, expected: ModelConfig | None = None) -> Kernel:
         weights = load_file(folder / "model.safetensors")
         model.load_state_dict({k.removeprefix("kernel."): v for k, v in weights.items()})
     except (SafetensorError, RuntimeError, OSError) as e:
-        raise CheckpointError(f"'{folder}/model.safetensors' does not hold this model's weights: {str(e).splitlines()[0]}") from None
+        raise CheckpointError(
+            f"'{folder}/model.safetensors' does not hold this model's weights: {str(e).splitlines()[0]}"
+        ) from None
     return model.eval()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from qig_edge.config import ModelConfig, build
+from qig_edge.config import ModelConfig, build, check_type
 from qig_edge.errors import ConfigError
 
 OPTIMIZERS = ("adamw", "muon")
@@ -16,7 +16,8 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 class TrainConfig:
     """Lengths are in tokens, shares in [0, 1] of the run.
 
-    The schedule is warm-up, stable, decay: the learning rate is constant until the last `decay_share` of the tokens and falls linearly to zero there. That last part
+    The schedule is warm-up, stable, decay: the learning rate is constant until the last `decay_share` of the tokens
+    and falls linearly to zero there. That last part
     is the final phase: it uses `final_context` and the final data; its own last `quantize_share` (of the whole run) is 4-bit aware.
     """
 
@@ -45,18 +46,28 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            value, kind = getattr(self, field.name), str(field.type)
-            ok = isinstance(value, bool) if kind == "bool" else isinstance(value, {"int": int, "float": (int, float), "str": str}[kind]) and not isinstance(value, bool)
-            if not ok:
-                raise ConfigError(f"{field.name} = {value!r} is not of type {kind}")
-        for name in ("tokens", "batch_tokens", "micro_tokens", "context", "final_context", "eval_tokens", "save_tokens", "learning_rate", "matrix_learning_rate", "validation_bytes"):
+            check_type(field.name, getattr(self, field.name), str(field.type))
+        for name in (
+            "tokens",
+            "batch_tokens",
+            "micro_tokens",
+            "context",
+            "final_context",
+            "eval_tokens",
+            "save_tokens",
+            "learning_rate",
+            "matrix_learning_rate",
+            "validation_bytes",
+        ):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} = {getattr(self, name)!r} must be a positive number")
         for name in ("decay_share", "quantize_share", "beta1", "beta2"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} = {getattr(self, name)!r} must be in [0, 1]")
         if self.quantize_share > self.decay_share:
-            raise ConfigError(f"quantize_share = {self.quantize_share} must be at most decay_share = {self.decay_share}")
+            raise ConfigError(
+                f"quantize_share = {self.quantize_share} must be at most decay_share = {self.decay_share}"
+            )
         if not 1 <= self.validation_permille <= 500:
             raise ConfigError(f"validation_permille = {self.validation_permille} must be in [1, 500]")
         if self.warmup_tokens < 0 or self.weight_decay < 0 or self.clip_norm < 0:
@@ -66,7 +77,9 @@ class TrainConfig:
                 raise ConfigError(f"{name} = {getattr(self, name)!r} must be one of {', '.join(accepted)}")
         for context in (self.context, self.final_context):
             if self.batch_tokens % context:
-                raise ConfigError(f"batch_tokens = {self.batch_tokens} must be a multiple of the contexts {self.context} and {self.final_context}")
+                raise ConfigError(
+                    f"batch_tokens = {self.batch_tokens} must be a multiple of the contexts {self.context} and {self.final_context}"
+                )
 
     @property
     def steps(self) -> int:
@@ -103,4 +116,6 @@ class TrainConfig:
         """Raises ConfigError where the run does not fit the model."""
         for context in (self.context, self.final_context):
             if context > model.context_length:
-                raise ConfigError(f"context = {context} is longer than the model's context_length = {model.context_length}")
+                raise ConfigError(
+                    f"context = {context} is longer than the model's context_length = {model.context_length}"
+                )

@@ -21,7 +21,9 @@ def nats(logits_of: LogitsFn, tokens: np.ndarray, context: int, batch: int, devi
     total = 0.0
     rows = max(0, (len(tokens) - 1) // context)
     for first in range(0, rows, batch):
-        window = np.stack([tokens[i * context : (i + 1) * context + 1] for i in range(first, min(rows, first + batch))]).astype(np.int64)
+        window = np.stack(
+            [tokens[i * context : (i + 1) * context + 1] for i in range(first, min(rows, first + batch))]
+        ).astype(np.int64)
         total += _loss(logits_of, torch.from_numpy(window).to(device))
     rest = tokens[rows * context :].astype(np.int64)
     if len(rest) > 1:
@@ -31,11 +33,18 @@ def nats(logits_of: LogitsFn, tokens: np.ndarray, context: int, batch: int, devi
 
 def _loss(logits_of: LogitsFn, window: Tensor) -> float:
     logits = logits_of(window[:, :-1])
-    return F.cross_entropy(logits.reshape(-1, logits.shape[-1]).float(), window[:, 1:].reshape(-1), reduction="sum").item()
+    return F.cross_entropy(
+        logits.reshape(-1, logits.shape[-1]).float(), window[:, 1:].reshape(-1), reduction="sum"
+    ).item()
 
 
-def bits_per_byte(logits_of: LogitsFn, shards: dict[str, Shard], context: int, batch: int = 4, device: str = "cpu") -> dict[str, float]:
-    """By source name, and "all" over the bytes of all sources. Sources without a held-out document are left out; the dict is empty where none has one."""
+def bits_per_byte(
+    logits_of: LogitsFn, shards: dict[str, Shard], context: int, batch: int = 4, device: str = "cpu"
+) -> dict[str, float]:
+    """By source name, and "all" over the bytes of all sources.
+
+    Sources without a held-out document are left out; the dict is empty where none has one.
+    """
     out: dict[str, float] = {}
     sum_nats, sum_bytes = 0.0, 0
     for name, shard in shards.items():

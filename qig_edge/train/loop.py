@@ -1,6 +1,7 @@
 """The training loop. One process, or several under torchrun; stops and resumes anywhere.
 
-Everything that a step does follows from (config, step, weights, optimizer state), so a resumed run repeats an uninterrupted one bit for bit on the same machine.
+Everything that a step does follows from (config, step, weights, optimizer state), so a resumed run repeats an
+uninterrupted one bit for bit on the same machine.
 """
 
 from __future__ import annotations
@@ -110,7 +111,9 @@ class Trainer:
     ) -> None:
         config.check_model(model.config)
         if (config.batch_tokens // max(config.context, config.final_context)) % world.size:
-            raise DataError(f"batch_tokens = {config.batch_tokens} cannot be shared evenly by {world.size} processes at context {config.final_context}")
+            raise DataError(
+                f"batch_tokens = {config.batch_tokens} cannot be shared evenly by {world.size} processes at context {config.final_context}"
+            )
         self.out, self.config, self.tokenizer, self.shards, self.world = out, config, tokenizer, shards, world
         self.model = model.to(world.device)
         self.mixtures = {
@@ -120,7 +123,9 @@ class Trainer:
         self.optimizers = Optimizers(self.model, config)
         self.step = 0
         on_gpu = world.device != "cpu"
-        self.bfloat16 = config.precision == "bfloat16" or (config.precision == "auto" and (on_gpu or _cpu_has_bfloat16()))
+        self.bfloat16 = config.precision == "bfloat16" or (
+            config.precision == "auto" and (on_gpu or _cpu_has_bfloat16())
+        )
         self.loss_sum = torch.compile(self._loss_sum) if config.compile else self._loss_sum
 
     def resume(self) -> bool:
@@ -131,11 +136,15 @@ class Trainer:
         folder = found[-1]
         state = checkpoint.load_trainer(folder)
         ours = self.config.to_dict()
-        differ = [f"{k} {v} (now {ours[k]})" for k, v in state["config"].items() if k not in CHANGEABLE and ours.get(k) != v]
+        differ = [
+            f"{k} {v} (now {ours[k]})" for k, v in state["config"].items() if k not in CHANGEABLE and ours.get(k) != v
+        ]
         if differ:
             raise CheckpointError(f"'{folder}' was trained with other settings: {', '.join(differ)}")
         if state["step"] > self.config.final_start and state["config"]["tokens"] != self.config.tokens:
-            raise CheckpointError(f"'{folder}' is already in its final phase: tokens cannot change from {state['config']['tokens']} to {self.config.tokens}")
+            raise CheckpointError(
+                f"'{folder}' is already in its final phase: tokens cannot change from {state['config']['tokens']} to {self.config.tokens}"
+            )
         loaded = checkpoint.load_model(folder, self.model.config)
         self.model.load_state_dict(loaded.state_dict())
         self.optimizers.load_state_dict(state["optimizers"])
@@ -152,11 +161,21 @@ class Trainer:
                 loss, norm = self._train_step()
                 self.step += 1
                 rate = config.rate_at(self.step - 1)
-                progress = Progress(self.step, config.steps, self.step * config.batch_tokens, loss, rate, norm, config.batch_tokens / (time.monotonic() - began))
+                progress = Progress(
+                    self.step,
+                    config.steps,
+                    self.step * config.batch_tokens,
+                    loss,
+                    rate,
+                    norm,
+                    config.batch_tokens / (time.monotonic() - began),
+                )
                 if self._due(config.eval_tokens) or self.step == config.steps:
                     progress.bits_per_byte = self.evaluate()
                 if self.world.rank == 0:
-                    record = {k: v for k, v in vars(progress).items() if v is not None} | {"seconds": round(time.monotonic() - start, 3)}
+                    record = {k: v for k, v in vars(progress).items() if v is not None} | {
+                        "seconds": round(time.monotonic() - start, 3)
+                    }
                     metrics.write(json.dumps(record) + "\n")
                     metrics.flush()
                 report(progress)
@@ -176,7 +195,9 @@ class Trainer:
                 return self.model(ids).logits
 
         context = self.config.context_at(self.step)
-        out = bits_per_byte(logits_of, self.shards, context, max(1, self.config.micro_tokens // context), self.world.device)
+        out = bits_per_byte(
+            logits_of, self.shards, context, max(1, self.config.micro_tokens // context), self.world.device
+        )
         self.model.train()
         return out
 
@@ -227,23 +248,28 @@ class Trainer:
         total = torch.zeros((), device=world.device)
         micro = max(1, config.micro_tokens // context)
         for at in range(0, mine, micro):
-            batch = torch.from_numpy(mixture.batch(first + at, min(micro, mine - at))).to(world.device, non_blocking=True)
+            batch = torch.from_numpy(mixture.batch(first + at, min(micro, mine - at))).to(
+                world.device, non_blocking=True
+            )
             loss = self.loss_sum(batch[:, :-1], batch[:, 1:])
             (loss / config.batch_tokens).backward()
             total += loss.detach()
-        parameters = [p for p in self.model.parameters() if p.grad is not None]
+        parameters = list(self.model.parameters())
         if world.size > 1:
-            flat = torch.cat([p.grad.reshape(-1) for p in parameters] + [total.reshape(1)])
+            gradients = [p.grad for p in parameters if p.grad is not None]
+            flat = torch.cat([g.reshape(-1) for g in gradients] + [total.reshape(1)])
             dist.all_reduce(flat)
             at = 0
-            for p in parameters:
-                p.grad.copy_(flat[at : at + p.numel()].view_as(p))
-                at += p.numel()
+            for g in gradients:
+                g.copy_(flat[at : at + g.numel()].view_as(g))
+                at += g.numel()
             total = flat[-1]
         norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm or float("inf"))
         loss_mean = total.item() / config.batch_tokens
         if not loss_mean < float("inf"):
-            raise CheckpointError(f"the loss became {loss_mean} at step {self.step}: lower the learning rates; the last checkpoint is whole")
+            raise CheckpointError(
+                f"the loss became {loss_mean} at step {self.step}: lower the learning rates; the last checkpoint is whole"
+            )
         self.optimizers.step(config.rate_at(self.step))
         return loss_mean, norm.item()
 
@@ -253,7 +279,11 @@ class Trainer:
         path = self.out / "metrics.jsonl"
         kept = []
         if path.is_file():  # a run that was killed after its last checkpoint repeats those steps
-            kept = [line for line in path.read_text("utf-8").splitlines(True) if line.endswith("\n") and json.loads(line)["step"] <= self.step]
+            kept = [
+                line
+                for line in path.read_text("utf-8").splitlines(True)
+                if line.endswith("\n") and json.loads(line)["step"] <= self.step
+            ]
         temporary = path.with_suffix(".tmp")
         temporary.write_text("".join(kept), "utf-8")
         temporary.rename(path)
@@ -265,7 +295,10 @@ CHANGEABLE = ("tokens", "eval_tokens", "save_tokens", "compile", "micro_tokens",
 
 def _cpu_has_bfloat16() -> bool:
     """bfloat16 products are emulated, and slow, on CPUs without them."""
-    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)() or getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())
+    return bool(
+        getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+        or getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
+    )
 
 
 def _remove(folder: Path) -> None:

@@ -1,4 +1,8 @@
-"""Optimizers, from torch. "muon" orthogonalizes the step of every matrix of a block and leaves the rest (embedding, head, norms, temperatures) to AdamW."""
+"""Optimizers, from torch.
+
+"muon" orthogonalizes the step of every matrix of a block and leaves the rest (embedding, head, norms, temperatures)
+to AdamW.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +28,27 @@ class Optimizers:
             {"params": [p for _, p in rest if p.ndim < 2], "weight_decay": 0.0},
         ]
         self.parts: list[torch.optim.Optimizer] = [
-            torch.optim.AdamW([g for g in groups if g["params"]], lr=config.learning_rate, betas=(config.beta1, config.beta2), eps=1e-10)
+            torch.optim.AdamW(
+                [g for g in groups if g["params"]],
+                lr=config.learning_rate,
+                betas=(config.beta1, config.beta2),
+                eps=1e-10,
+            )
         ]
         self.base = [config.learning_rate]
         if inner:
             if not hasattr(torch.optim, "Muon"):
-                raise ConfigError(f"optimizer = 'muon' needs torch >= 2.9 (this is {torch.__version__}); use --optimizer adamw")
+                raise ConfigError(
+                    f"optimizer = 'muon' needs torch >= 2.9 (this is {torch.__version__}); use --optimizer adamw"
+                )
             self.parts.append(
-                torch.optim.Muon(inner, lr=config.matrix_learning_rate, weight_decay=config.weight_decay, momentum=0.95, adjust_lr_fn="match_rms_adamw")
+                torch.optim.Muon(
+                    inner,
+                    lr=config.matrix_learning_rate,
+                    weight_decay=config.weight_decay,
+                    momentum=0.95,
+                    adjust_lr_fn="match_rms_adamw",
+                )
             )
             self.base.append(config.matrix_learning_rate)
 

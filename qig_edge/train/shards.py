@@ -1,6 +1,7 @@
 """Tokenized data on disk and the order in which it is read.
 
-A shard folder holds for each source a file of training tokens (uint16, or uint32 for a vocabulary above 65536) and one of validation tokens, the tokenizer and a manifest.
+A shard folder holds for each source a file of training tokens (uint16, or uint32 for a vocabulary above 65536) and
+one of validation tokens, the tokenizer and a manifest.
 Which windows a step reads is a pure function of (seed, step): resuming needs no state, and any number of processes share a batch alike.
 """
 
@@ -62,7 +63,9 @@ def prepare(
         manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
         if manifest["wanted"] != wanted:
             changed = [k for k in wanted if manifest["wanted"].get(k) != wanted[k]]
-            raise DataError(f"'{folder}' was tokenized from other data ({', '.join(changed)} differ): remove it, or give another --shards folder")
+            raise DataError(
+                f"'{folder}' was tokenized from other data ({', '.join(changed)} differ): remove it, or give another --shards folder"
+            )
         return load_tokenizer(folder), _open(folder, manifest)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
@@ -71,7 +74,9 @@ def prepare(
         if tokenizer_from:
             tokenizer = load_tokenizer(tokenizer_from)
             if tokenizer.get_vocab_size() > vocab_size:
-                raise DataError(f"the tokenizer at '{tokenizer_from}' has {tokenizer.get_vocab_size()} entries, the model's vocab_size is {vocab_size}")
+                raise DataError(
+                    f"the tokenizer at '{tokenizer_from}' has {tokenizer.get_vocab_size()} entries, the model's vocab_size is {vocab_size}"
+                )
         else:
             progress("training the tokenizer", 0.0)
             tokenizer = train_tokenizer(_sample(sources), vocab_size)
@@ -79,13 +84,24 @@ def prepare(
         counts = {}
         for i, source in enumerate(sources):
             progress(f"tokenizing {Path(source.name).name}", i / len(sources))
-            counts[source.name] = {"stem": f"{i:03d}", **_write(partial / f"{i:03d}", source, tokenizer, permille, validation_bytes)}
+            counts[source.name] = {
+                "stem": f"{i:03d}",
+                **_write(partial / f"{i:03d}", source, tokenizer, permille, validation_bytes),
+            }
         manifest = {"wanted": wanted, "dtype": _dtype(vocab_size).name, "sources": counts}
         (partial / MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return tokenizer, _open(folder, manifest)
+
+
+def opened(folder: Path) -> dict[str, Shard]:
+    """The shards of a folder that `prepare` made. Raises DataError where it is none, or damaged."""
+    try:
+        return _open(folder, json.loads((folder / MANIFEST).read_text("utf-8")))
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        raise DataError(f"'{folder}' holds no tokenized data: {e}") from None
 
 
 def _dtype(vocab_size: int) -> np.dtype:
@@ -146,7 +162,12 @@ def _open(folder: Path, manifest: dict[str, Any]) -> dict[str, Shard]:
         return np.memmap(path, dtype, "r") if count else np.zeros(0, dtype)
 
     return {
-        name: Shard(name, tokens(c["stem"], "train", c["train"]), tokens(c["stem"], "validation", c["validation"]), c["validation_bytes"])
+        name: Shard(
+            name,
+            tokens(c["stem"], "train", c["train"]),
+            tokens(c["stem"], "validation", c["validation"]),
+            c["validation_bytes"],
+        )
         for name, c in manifest["sources"].items()
     }
 
@@ -159,7 +180,9 @@ class Mixture:
         self.tokens = [shards[name].train for name in weights]
         for name, tokens in zip(weights, self.tokens, strict=True):
             if len(tokens) < context + 2:
-                raise DataError(f"data '{name}' is too small: {len(tokens)} tokens to train on, a window takes {context + 1}")
+                raise DataError(
+                    f"data '{name}' is too small: {len(tokens)} tokens to train on, a window takes {context + 1}"
+                )
         share = np.array([w * len(t) for w, t in zip(weights.values(), self.tokens, strict=True)])
         edges = np.round(np.cumsum(share) / share.sum() * SLOTS).astype(int)
         slots = np.searchsorted(edges, np.arange(SLOTS), side="right")

@@ -1,4 +1,7 @@
-"""Documents from files: .txt, .jsonl (field `text`, or `messages` for conversations), either compressed as .xz or .zst, folders of them, and hf:NAME (streamed).
+"""Documents from files, folders and the hub.
+
+.txt, .jsonl (field `text`, or `messages` for conversations), either compressed as .xz or .zst, folders of them, and
+hf:NAME (streamed).
 
 A document is a list of turns; plain text is one turn of role None.
 """
@@ -114,10 +117,11 @@ def _from_file(path: Path) -> Iterator[Document]:
                 if text.strip():
                     yield Document(((None, text),))
                 return
-            for number, line in enumerate(f, 1):
+            for line in f:
+                number += 1
                 if line.strip():
                     yield _from_record(json.loads(line))
-    except (UnicodeDecodeError, json.JSONDecodeError, lzma.LZMAError, EOFError, KeyError, TypeError, ValueError, OSError) as e:
+    except (ValueError, KeyError, TypeError, EOFError, OSError, lzma.LZMAError) as e:
         raise DataError(f"data file '{path}'{f', line {number}' if number else ''}: {_reason(e)}") from None
     except Exception as e:
         if type(e).__name__ == "ZstdError":

@@ -14,7 +14,13 @@ from qig_edge.train.sources import Document
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-END_OF_TEXT, SYSTEM, USER, ASSISTANT, END_OF_TURN = CONTROL = ("<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
+END_OF_TEXT, SYSTEM, USER, ASSISTANT, END_OF_TURN = CONTROL = (
+    "<|endoftext|>",
+    "<|system|>",
+    "<|user|>",
+    "<|assistant|>",
+    "<|end|>",
+)
 HEADERS = {"system": 1, "user": 2, "assistant": 3}
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{% endfor %}"
@@ -23,20 +29,30 @@ CHAT_TEMPLATE = (
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
-    """A byte-level BPE of exactly vocab_size entries (GPT-2's split pattern, no prefix space). Raises ConfigError where the text is too small for it."""
+    """A byte-level BPE of exactly vocab_size entries (GPT-2's split pattern, no prefix space).
+
+    Raises ConfigError where the text is too small for it.
+    """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     if vocab_size < 256 + len(CONTROL):
-        raise ConfigError(f"vocab_size = {vocab_size} must be at least {256 + len(CONTROL)}: 256 bytes and {len(CONTROL)} control tokens")
+        raise ConfigError(
+            f"vocab_size = {vocab_size} must be at least {256 + len(CONTROL)}: 256 bytes and {len(CONTROL)} control tokens"
+        )
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size, special_tokens=list(CONTROL), initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+        vocab_size=vocab_size,
+        special_tokens=list(CONTROL),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
     if tokenizer.get_vocab_size() != vocab_size:
-        raise ConfigError(f"the text is too small for vocab_size = {vocab_size}: it supports {tokenizer.get_vocab_size()}")
+        raise ConfigError(
+            f"the text is too small for vocab_size = {vocab_size}: it supports {tokenizer.get_vocab_size()}"
+        )
     return tokenizer
 
 
@@ -67,6 +83,7 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path, context_length: int) -> N
         "additional_special_tokens": list(CONTROL[1:]),
         "add_prefix_space": False,
         "clean_up_tokenization_spaces": False,
+        "model_input_names": ["input_ids", "attention_mask"],
         "model_max_length": context_length,
         "chat_template": CHAT_TEMPLATE,
     }

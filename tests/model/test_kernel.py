@@ -13,7 +13,17 @@ from qig_edge.errors import ConfigError
 from qig_edge.model.attention import CHUNK, running_coupling
 from qig_edge.model.kernel import Kernel
 
-TINY = ModelConfig(vocab_size=97, d_model=32, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=8, hidden_dim=64, basin_dim=16, context_length=512)
+TINY = ModelConfig(
+    vocab_size=97,
+    d_model=32,
+    n_layers=2,
+    n_heads=4,
+    n_kv_heads=2,
+    head_dim=8,
+    hidden_dim=64,
+    basin_dim=16,
+    context_length=512,
+)
 VARIANTS = {
     "pure": {},
     "diagonal": {"state": "diagonal"},

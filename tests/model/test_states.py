@@ -125,4 +125,9 @@ def test_gate_always_lets_the_own_pair_through() -> None:
     assert torch.equal(allowed[0, 0], own)
     scores = torch.tensor([[[[0.0, -9, -9, -9], [5.0, -3.0, -9, -9], [1.0, 3.9, 4.0, -9], [0.0, 0.0, 0.0, 0.0]]]])
     allowed = gate(scores, o, causal, own, 0.0, 2.0)
-    assert allowed[0, 0].tolist() == [[True, False, False, False], [True, True, False, False], [False, True, True, False], [True] * 4]
+    assert allowed[0, 0].tolist() == [
+        [True, False, False, False],
+        [True, True, False, False],
+        [False, True, True, False],
+        [True] * 4,
+    ]

@@ -54,7 +54,9 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from qig_edge.corpus.generate import records
 
     path = tmp_path_factory.mktemp("text") / "corpus.jsonl"
-    path.write_text("".join(json.dumps(r) + "\n" for kind in ("tales", "talk") for r in records(60, 5, (kind,))), "utf-8")
+    path.write_text(
+        "".join(json.dumps(r) + "\n" for kind in ("tales", "talk") for r in records(60, 5, (kind,))), "utf-8"
+    )
     return path
 
 

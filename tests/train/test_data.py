@@ -19,7 +19,10 @@ from qig_edge.train.shards import Mixture, Shard, prepare
 from qig_edge.train.sources import Document, Source
 from qig_edge.train.tokenizer import CONTROL, encode_documents, train_tokenizer
 
-LINES = [{"text": "One fine day."}, {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "Hello."}]}]
+LINES = [
+    {"text": "One fine day."},
+    {"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "Hello."}]},
+]
 JSONL = "".join(json.dumps(r) + "\n" for r in LINES)
 
 
@@ -33,7 +36,11 @@ def test_every_kind_of_file_is_read(suffix: str, tmp_path: Path) -> None:
     (tmp_path / f"a.jsonl{suffix}").write_bytes(pack(JSONL.encode()))
     (tmp_path / f"b.txt{suffix}").write_bytes(pack("Grüße.\n".encode()))
     found = documents(tmp_path)
-    assert [d.turns for d in found] == [((None, "One fine day."),), (("user", "hi"), ("assistant", "Hello.")), ((None, "Grüße.\n"),)]
+    assert [d.turns for d in found] == [
+        ((None, "One fine day."),),
+        (("user", "hi"), ("assistant", "Hello.")),
+        ((None, "Grüße.\n"),),
+    ]
 
 
 BAD = {
@@ -46,7 +53,10 @@ BAD = {
     "list.jsonl": (b"[1, 2]\n", "line 1: a line must be a JSON object"),
     "fields.jsonl": (b'{"body": "a"}\n', "needs 'text', or 'messages'"),
     "number.jsonl": (b'{"text": 3}\n', "field 'text' must be a string"),
-    "role.jsonl": (b'{"messages": [{"role": "robot", "content": "a"}]}\n', "role 'robot' must be one of system, user, assistant"),
+    "role.jsonl": (
+        b'{"messages": [{"role": "robot", "content": "a"}]}\n',
+        "role 'robot' must be one of system, user, assistant",
+    ),
     "torn.txt.xz": (lzma.compress(b"hello " * 1000)[:-20], "end-of-stream"),
     "fake.txt.xz": (b"not xz at all", "format"),
     "fake.txt.zst": (b"not zstd at all", "zst"),
@@ -75,7 +85,9 @@ def test_bad_data_is_named(name: str, tmp_path: Path) -> None:
         (["--resume"], "holds no checkpoint to resume"),
     ],
 )
-def test_bad_options_end_with_one_line_and_code_2(args: list[str], message: str, text: Path, tmp_path: Path, train: Callable[..., subprocess.CompletedProcess]) -> None:
+def test_bad_options_end_with_one_line_and_code_2(
+    args: list[str], message: str, text: Path, tmp_path: Path, train: Callable[..., subprocess.CompletedProcess]
+) -> None:
     data = [] if "--data" in args else ["--data", text]
     done = train(*data, "--out", tmp_path / "out", *args, code=2)
     lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
@@ -119,7 +131,10 @@ def test_shards_hold_out_whole_documents_and_are_reused(text: Path, tmp_path: Pa
 
 
 def test_mixture_keeps_its_shares_and_repeats_nothing_inside_an_epoch() -> None:
-    shards = {n: Shard(n, (np.arange(size) % 65536).astype(np.uint16), np.zeros(0, np.uint16), 0) for n, size in (("a", 40_000), ("b", 10_000))}
+    shards = {
+        n: Shard(n, (np.arange(size) % 65536).astype(np.uint16), np.zeros(0, np.uint16), 0)
+        for n, size in (("a", 40_000), ("b", 10_000))
+    }
     mixture = Mixture(shards, {"a": 1.0, "b": 4.0}, 16, seed=3)
     assert mixture.shares == {"a": 0.5, "b": 0.5}
     windows = [mixture.window(i) for i in range(1024)]
@@ -138,11 +153,21 @@ def test_mixture_keeps_its_shares_and_repeats_nothing_inside_an_epoch() -> None:
 
 
 def test_schedule() -> None:
-    config = TrainConfig(tokens=100 * 1024, batch_tokens=1024, context=64, final_context=128, warmup_tokens=10 * 1024, decay_share=0.2, quantize_share=0.1)
+    config = TrainConfig(
+        tokens=100 * 1024,
+        batch_tokens=1024,
+        context=64,
+        final_context=128,
+        warmup_tokens=10 * 1024,
+        decay_share=0.2,
+        quantize_share=0.1,
+    )
     rates = [config.rate_at(i) for i in range(config.steps)]
     assert config.steps == 100 and config.final_start == 80 and config.quantize_start == 90
     assert rates[0] == pytest.approx(0.1) and rates[10] == rates[79] == 1.0
     assert all(a > b > 0 for a, b in zip(rates[79:], rates[80:], strict=False))
     assert config.context_at(79) == 64 and config.context_at(80) == 128
     longer = TrainConfig(**{**config.to_dict(), "tokens": 200 * 1024})
-    assert [longer.rate_at(i) for i in range(80)] == rates[:80]  # what is trained before the decay serves runs of any length
+    assert [longer.rate_at(i) for i in range(80)] == rates[
+        :80
+    ]  # what is trained before the decay serves runs of any length

@@ -44,7 +44,18 @@ def whole(train: Run, preset: Callable[..., Path], text: Path, tmp_path_factory:
 
 
 def continued(whole: Path, text: Path, preset: Callable[..., Path], out: Path) -> list[object]:
-    return ["--preset", preset("muon"), "--data", text, "--out", out, "--shards", whole / "shards", "--quantize-share", "0.1"]
+    return [
+        "--preset",
+        preset("muon"),
+        "--data",
+        text,
+        "--out",
+        out,
+        "--shards",
+        whole / "shards",
+        "--quantize-share",
+        "0.1",
+    ]
 
 
 def test_a_run_learns_and_writes_what_it_should(whole: Path) -> None:
@@ -97,7 +108,9 @@ def test_interrupted_it_saves_and_resumes_bit_exactly(
 ) -> None:
     out = tmp_path / "stopped"
     args = continued(whole, text, preset, out)
-    process = subprocess.Popen(arguments(*args, "--save-tokens", "1000000"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        arguments(*args, "--save-tokens", "1000000"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     metrics = out / "metrics.jsonl"
     deadline = time.monotonic() + 120
     while not (metrics.is_file() and metrics.read_text("utf-8").count("\n") >= 3) and time.monotonic() < deadline:
@@ -116,16 +129,39 @@ def test_two_processes_agree_with_one(preset: Callable[..., Path], text: Path, t
     one, two = tmp_path / "one", tmp_path / "two"
     shared = ["--preset", preset("adamw"), "--data", text, "--shards", tmp_path / "shards", "--tokens", "4096"]
     train(*shared, "--out", one)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "qig_edge.cli", "train", "--threads", "1"]
-    done = subprocess.run([*command, *map(str, shared), "--out", str(two)], capture_output=True, text=True, timeout=300, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "qig_edge.cli",
+        "train",
+        "--threads",
+        "1",
+    ]
+    done = subprocess.run(
+        [*command, *map(str, shared), "--out", str(two)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+    )
     assert done.returncode == 0, done.stderr
-    losses = [[json.loads(line)["loss"] for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()] for run in (one, two)]
+    losses = [
+        [json.loads(line)["loss"] for line in (run / "metrics.jsonl").read_text("utf-8").splitlines()]
+        for run in (one, two)
+    ]
     assert len(losses[0]) == len(losses[1]) == 8
     for a, b in zip(*losses, strict=True):
         assert abs(a - b) <= 1e-5, (a, b)
 
 
-def test_resume_refuses_another_preset_and_other_settings(whole: Path, text: Path, preset: Callable[..., Path], train: Run, tmp_path: Path) -> None:
+def test_resume_refuses_another_preset_and_other_settings(
+    whole: Path, text: Path, preset: Callable[..., Path], train: Run, tmp_path: Path
+) -> None:
     other = tmp_path / "other.toml"
     other.write_text(preset("muon").read_text("utf-8").replace("d_model = 32", "d_model = 48"), "utf-8")
     common = ["--data", text, "--out", whole, "--resume"]
