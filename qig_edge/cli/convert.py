@@ -1,0 +1,176 @@
+"""qig-edge convert: a checkpoint as a GGUF file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from qig_edge.errors import CheckpointError, ConfigError, MissingExtra
+
+if TYPE_CHECKING:
+    from qig_edge.convert.recipe import Recipe
+    from qig_edge.convert.verify import Report
+
+SMALL = 20_000_000  # parameters
+
+
+def command(
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Checkpoint folder, or a run's folder: then its newest checkpoint.")
+    ],
+    q4: Annotated[bool, typer.Option("--q4", help="4-bit blocks, 8-bit embedding and head (the default).")] = False,
+    q8: Annotated[bool, typer.Option("--q8", help="8 bits.")] = False,
+    f16: Annotated[bool, typer.Option("--f16", help="16-bit floats.")] = False,
+    f32: Annotated[bool, typer.Option("--f32", help="32-bit floats, as trained.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write; without it NAME-TYPE.gguf here.")
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", help="Name of the model inside the file [default: that of the run's folder]."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file where it exists.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify/--no-verify", help="Compare the file with the checkpoint on held-out text.")
+    ] = True,
+    verify_text: Annotated[
+        Path | None, typer.Option("--verify-text", help="Text to compare on [default: held-out documents of the run].")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of the path.")] = False,
+) -> None:
+    """Convert a checkpoint to GGUF, and show what it costs against the checkpoint. The file appears whole or not at all."""
+    from qig_edge.convert.names import check_format
+    from qig_edge.convert.recipe import load_recipe
+
+    chosen = [r for r, given in (("q4", q4), ("q8", q8), ("f16", f16), ("f32", f32)) if given] or ["q4"]
+    if len(chosen) > 1:
+        raise ConfigError(f"--{' and --'.join(chosen)} exclude each other: give one of --q4, --q8, --f16, --f32")
+    if verify_text is not None and not verify:
+        raise ConfigError("--verify-text and --no-verify exclude each other")
+    try:
+        import safetensors  # noqa: F401
+        import tokenizers  # noqa: F401
+        import torch  # noqa: F401
+    except ImportError:
+        raise MissingExtra("qig-edge convert", "train") from None
+    from qig_edge.train import checkpoint as checkpoints
+
+    recipe = load_recipe(chosen[0])
+    folder = checkpoints.find(checkpoint)
+    check_format(checkpoints.read_config(folder))
+    name = name if name is not None else run_name(folder)
+    out = output or Path(f"{name}-{recipe.suffix}.gguf")
+    if out.is_dir() or not out.parent.is_dir():
+        raise ConfigError(
+            f"--output '{out}': "
+            + ("is a folder, a file name is needed" if out.is_dir() else f"there is no folder '{out.parent}'")
+        )
+    if out.exists() and not force:
+        raise ConfigError(f"'{out}' exists: choose another name with -o, or replace it with --force")
+    notes, report, facts = _convert(folder, out, recipe, name, verify, verify_text)
+    if as_json:
+        import dataclasses
+        import json
+
+        shown = dataclasses.asdict(report) if report else facts
+        print(json.dumps({"file": str(out), "checkpoint": str(folder), "recipe": recipe.name, **shown, "notes": notes}))
+    else:
+        print(out)
+
+
+def run_name(folder: Path) -> str:
+    """Name of a model from where its checkpoint lies: the run's folder, without the step."""
+    folder = folder.resolve()
+    return folder.parent.name if folder.name.startswith("step-") and folder.parent.name else folder.name
+
+
+def _convert(
+    folder: Path, out: Path, recipe: Recipe, name: str, verify: bool, text: Path | None
+) -> tuple[list[str], Report | None, dict[str, Any]]:
+    """Writes, opens and compares under a partial name; only then `out` appears. Returns notes, the comparison, and the file's size."""
+    import os
+
+    import torch
+
+    from qig_edge.cli.progress import Steps
+    from qig_edge.convert import verify as verification
+    from qig_edge.convert.gguf_writer import write_gguf
+    from qig_edge.runtime.files import replacing
+    from qig_edge.runtime.native import NativeModel
+    from qig_edge.train import checkpoint as checkpoints
+    from qig_edge.train.tokenizer import load_tokenizer
+
+    report = None
+    if checkpoints.read_config(folder).param_counts()["total"] < SMALL:
+        torch.set_num_threads(1)  # threads of small products wait for each other more than they compute
+    with _stoppable(), Steps(f"reading {folder}") as steps:
+        model, tokenizer = checkpoints.load_model(folder), load_tokenizer(folder)
+        with replacing(out) as partial:
+            try:
+                written = write_gguf(
+                    partial,
+                    model,
+                    tokenizer,
+                    recipe,
+                    name,
+                    lambda done, total: steps(done, total, f"writing {out.name}"),
+                )
+                with partial.open("rb") as file:
+                    os.fsync(file.fileno())
+            except OSError as e:
+                raise CheckpointError(f"cannot write '{out}': {e.strerror or e}; nothing was left there") from None
+            with NativeModel(partial) as opened:
+                file_bytes, parameters, bits = verification.size(opened)
+                if verify:
+                    held_out = verification.held_out(folder, opened, tokenizer, text)
+                    report = verification.compare(
+                        model, opened, held_out, progress=lambda done, total: steps(done, total, "comparing")
+                    )
+        for line in [*_table(name, recipe, file_bytes, parameters, bits, report), *written.notes]:
+            steps.say(line)
+    return written.notes, report, {"file_bytes": file_bytes, "parameters": parameters, "bits_per_weight": bits}
+
+
+def _stoppable() -> Any:
+    """SIGTERM and SIGHUP unwind like Ctrl-C while this lasts, so that the partial file goes away."""
+    import contextlib
+    import signal
+
+    def stop(number: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    stack = contextlib.ExitStack()
+    for signal_name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, signal_name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, stop)
+            stack.callback(signal.signal, number, signal.SIG_DFL)
+    return stack
+
+
+def _table(
+    name: str, recipe: Recipe, file_bytes: int, parameters: int, bits: float, report: Report | None
+) -> list[str]:
+    """The result in aligned lines."""
+    rows = [
+        ("model", f"{name}, {parameters / 1e6:.2f}M parameters"),
+        ("types", recipe.what),
+        ("size", f"{file_bytes / 1e6:.2f} MB, {bits:.2f} bits a weight"),
+    ]
+    if report is not None:
+        worse = (
+            " (high: train the last part 4-bit aware, or keep more bits)" if not report.kl <= recipe.usual_kl else ""
+        )
+        change = report.file_bits_per_byte / report.checkpoint_bits_per_byte - 1
+        rows += [
+            ("compared on", f"{report.tokens} tokens, {report.text}"),
+            ("KL divergence", f"{report.kl:.3g} nats a token{worse}"),
+            ("same top token", f"{report.top1:.2%}"),
+            (
+                "bits per byte",
+                f"{report.file_bits_per_byte:.4f}, checkpoint {report.checkpoint_bits_per_byte:.4f} ({change:+.2%})",
+            ),
+        ]
+    return [f"{key:<16}{value}" for key, value in rows]

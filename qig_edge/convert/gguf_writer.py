@@ -1,0 +1,214 @@
+"""A model as a GGUF file: keys, tokenizer and tensors of docs/formats.md, written by the `gguf` package."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qig_edge.config import ModelConfig
+from qig_edge.convert.names import TensorName, check_format, tensor_names
+from qig_edge.convert.recipe import BLOCK, Recipe
+from qig_edge.errors import CheckpointError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from gguf import GGUFWriter
+    from tokenizers import Tokenizer
+
+    from qig_edge.model.kernel import Kernel
+
+ALIGNMENT = 32
+NORMAL, CONTROL = 1, 3  # tokenizer.ggml.token_type
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """tensors by type; notes: one line for each thing that a user should know."""
+
+    tensors: dict[str, int]
+    notes: list[str]
+
+
+def write_gguf(
+    path: Path,
+    model: Kernel,
+    tokenizer: Tokenizer,
+    recipe: Recipe,
+    name: str,
+    progress: Callable[[int, int], None] | None = None,
+) -> Written:
+    """Writes `path`, which is left incomplete where an error is raised (the caller gives a partial file's name).
+
+    progress(done, total) counts tensors. Raises CheckpointError for a model or tokenizer that the format does not describe, and for weights
+    that are no finite numbers or do not fit a half-precision type; OSError where the disk refuses.
+    """
+    import gguf
+
+    config = model.config
+    check_format(config)
+    tensors = tensor_names(config)
+    weights = model.state_dict()
+    writer = gguf.GGUFWriter(path, "qig")
+    counts: dict[str, int] = {}
+    odd: dict[int, list[str]] = {}
+    try:
+        _add_keys(writer, config, recipe, name)
+        _add_tokenizer(writer, tokenizer, config.vocab_size)
+        for done, tensor in enumerate(tensors):
+            kind = recipe.kind(tensor)
+            data = _encode(tensor, weights[tensor.torch].detach().float().cpu().numpy(), kind)
+            writer.add_tensor(tensor.gguf, data, raw_dtype=gguf.GGMLQuantizationType[kind.upper()])
+            counts[kind] = counts.get(kind, 0) + 1
+            if tensor.part and tensor.shape[-1] % BLOCK and any(t in ("q4_0", "q8_0") for _, t in recipe.types):
+                odd.setdefault(tensor.shape[-1], []).append(tensor.gguf)
+            if progress:
+                progress(done + 1, len(tensors))
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.flush()
+    finally:
+        # after a full disk the buffers refuse to flush a second time: closing is done all the same
+        for file in writer.fout or []:
+            with contextlib.suppress(OSError):
+                file.close()
+    notes = [
+        f"{len(names)} tensors ({names[0]}{', ...' if len(names) > 1 else ''}) are F16: rows of {width} weights do not divide into blocks of {BLOCK}"
+        for width, names in sorted(odd.items())
+    ]
+    return Written(counts, notes)
+
+
+def _encode(tensor: TensorName, data: np.ndarray, kind: str) -> np.ndarray:
+    """The tensor's bytes as its type stores them: float arrays, or uint8 rows of blocks."""
+    import gguf
+    import numpy as np
+
+    if data.shape != tensor.shape:
+        raise CheckpointError(f"{tensor.torch} is {list(data.shape)}, the configuration says {list(tensor.shape)}")
+    if tensor.exponential:
+        data = np.exp(data.astype(np.float64)).astype(np.float32)
+    if not np.isfinite(data).all():
+        raise CheckpointError(
+            f"{tensor.torch} holds values that are not finite: the training went wrong before this checkpoint"
+        )
+    # the scale of a Q4_0 block is the largest weight / 8, of Q8_0 / 127, in half precision
+    limit = {"f16": 1, "q4_0": 8, "q8_0": 127}.get(kind, np.inf) * 65504.0
+    if not np.abs(data).max() <= limit:
+        raise CheckpointError(
+            f"{tensor.torch} holds {np.abs(data).max():g}, more than {kind} can (at most {limit:g}): use --f32"
+        )
+    return gguf.quants.quantize(np.ascontiguousarray(data), gguf.GGMLQuantizationType[kind.upper()])
+
+
+def _add_keys(writer: GGUFWriter, config: ModelConfig, recipe: Recipe, name: str) -> None:
+    import gguf
+
+    from qig_edge.train.tokenizer import CHAT_TEMPLATE
+    from qig_edge.train.tokenizer import CONTROL as TOKENS
+
+    writer.add_name(name)
+    writer.add_file_type(gguf.LlamaFileType[recipe.file_type])
+    writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+    writer.add_custom_alignment(ALIGNMENT)
+    integers = {
+        "context_length": config.context_length,
+        "embedding_length": config.d_model,
+        "block_count": config.n_layers,
+        "feed_forward_length": config.hidden_dim,
+        "attention.head_count": config.n_heads,
+        "attention.head_count_kv": config.n_kv_heads,
+        "attention.key_length": config.head_dim,
+        "attention.value_length": config.head_dim,
+        "basin_length": config.basin_dim,
+        "head_rank": config.head_rank,
+    }
+    floats = {
+        "attention.layer_norm_rms_epsilon": config.norm_eps,
+        "rope.freq_base": config.rope_base,
+        "coupling.beta": config.coupling_beta,
+        "coupling.ref": config.coupling_ref,
+        "coupling.min": config.coupling_min,
+        "coupling.max": config.coupling_max,
+        "coupling.kappa_0": config.kappa_0,
+        "gate.threshold": config.gate_threshold,
+        "gate.margin": config.gate_margin,
+    }
+    for key, number in integers.items():
+        writer.add_uint32(f"qig.{key}", number)
+    for key, value in floats.items():
+        writer.add_float32(f"qig.{key}", value)
+    writer.add_string("qig.attention.state", config.state)
+    writer.add_string("qig.attention.metric", config.metric)
+    if config.state == "diagonal":
+        writer.add_bool("qig.attention.state_phases", config.state_phases)
+    if config.decay:
+        writer.add_array("qig.attention.decay_slopes", config.decay_slopes())
+    for role, token in zip(("system", "user", "assistant", "end"), TOKENS[1:], strict=True):
+        writer.add_string(f"qig.chat.{role}", token)
+    writer.add_chat_template(CHAT_TEMPLATE)
+
+
+def _add_tokenizer(writer: GGUFWriter, tokenizer: Tokenizer, vocab_size: int) -> None:
+    from qig_edge.train.tokenizer import CONTROL as TOKENS
+
+    tokens, kinds, merges = vocabulary(tokenizer, vocab_size)
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(tokens)
+    writer.add_token_types(kinds)
+    if merges:  # gguf writes no empty array
+        writer.add_token_merges(merges)
+    writer.add_eos_token_id(TOKENS.index("<|endoftext|>"))
+    writer.add_eot_token_id(TOKENS.index("<|end|>"))
+
+
+def vocabulary(tokenizer: Tokenizer, vocab_size: int) -> tuple[list[str], list[int], list[str]]:
+    """Texts (in GPT-2's byte letters), types and merges as GGUF stores them; ids that the tokenizer lacks become control tokens that no text makes.
+
+    Raises CheckpointError where it is not a plain byte-level BPE, or has more entries than vocab_size.
+    """
+    table = json.loads(tokenizer.to_str())
+    _check_kind(table)
+    model = table["model"]
+    texts: dict[int, str] = {i: text for text, i in model["vocab"].items()}
+    control = set()
+    for token in table["added_tokens"]:
+        texts[token["id"]] = token["content"]
+        control.add(token["id"])
+        if not token["special"] or token["lstrip"] or token["rstrip"] or token["single_word"] or token["normalized"]:
+            raise CheckpointError(
+                f"the tokenizer's added token '{token['content']}' is no plain special token: it has no GGUF form here"
+            )
+    if max(texts) >= vocab_size:
+        raise CheckpointError(f"the tokenizer has the id {max(texts)}, the model's vocab_size is {vocab_size}")
+    tokens = [texts.get(i, f"<|unused-{i}|>") for i in range(vocab_size)]
+    kinds = [CONTROL if i in control or i not in texts else NORMAL for i in range(vocab_size)]
+    merges = [m if isinstance(m, str) else " ".join(m) for m in model["merges"]]
+    return tokens, kinds, merges
+
+
+def _check_kind(table: dict[str, Any]) -> None:
+    """Raises CheckpointError for what would tokenize otherwise than libqig does."""
+    model, pre = table["model"], table["pre_tokenizer"] or {}
+    wanted = {
+        "model.type": (model.get("type"), "BPE"),
+        "model.dropout": (model.get("dropout") or None, None),
+        "model.continuing_subword_prefix": (model.get("continuing_subword_prefix") or None, None),
+        "model.end_of_word_suffix": (model.get("end_of_word_suffix") or None, None),
+        "model.byte_fallback": (bool(model.get("byte_fallback")), False),
+        "model.ignore_merges": (bool(model.get("ignore_merges")), False),
+        "normalizer": (table.get("normalizer"), None),
+        "pre_tokenizer.type": (pre.get("type"), "ByteLevel"),
+        "pre_tokenizer.add_prefix_space": (pre.get("add_prefix_space"), False),
+        "pre_tokenizer.use_regex": (pre.get("use_regex"), True),
+    }
+    for key, (value, expected) in wanted.items():
+        if value != expected:
+            raise CheckpointError(
+                f"the tokenizer is no plain byte-level BPE: {key} is {value!r}, expected {expected!r}"
+            )

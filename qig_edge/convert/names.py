@@ -1,0 +1,84 @@
+"""Names of a model's tensors in torch and in GGUF, with their shapes: one table for the writer, the recipes and the tests.
+
+kernel.Kernel                      GGUF (docs/formats.md)
+embedding.table                    token_embd.weight
+blocks.3.attn.q.weight             blk.3.attn_q.weight
+blocks.3.attn.log_temperature      blk.3.attn_temp.weight      stored as exp(log_temperature)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from qig_edge.config import ModelConfig
+from qig_edge.errors import CheckpointError
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorName:
+    """One tensor: its name in GGUF, in Kernel.state_dict(), and the name that Kernel.fake_quantize knows it by (None: a vector, F32 always).
+
+    shape is torch's, [out, in] or [n]; exponential: the file holds exp of what torch holds.
+    """
+
+    gguf: str
+    torch: str
+    shape: tuple[int, ...]
+    part: str | None = None
+    exponential: bool = False
+
+
+def check_format(config: ModelConfig) -> None:
+    """Raises CheckpointError for a model that the GGUF format does not describe: a dense twin, or a plain embedding."""
+    if config.attention != "qfi":
+        raise CheckpointError(
+            f"attention = '{config.attention}' is a dense twin, which has no GGUF form here: only 'qfi' models are converted"
+        )
+    if not config.basin_dim:
+        raise CheckpointError(
+            "basin_dim = 0 (a plain embedding) has no GGUF form: only models with a basin embedding are converted"
+        )
+
+
+def tensor_names(config: ModelConfig) -> list[TensorName]:
+    """Every tensor of a model in the order of the file; of a dense twin, those it has (recipes are for it too, files are not: check_format)."""
+    d, c, qfi = config.d_model, config.head_dim, config.attention == "qfi"
+    q, kv = config.n_heads * c, config.n_kv_heads * c
+    names = [_matrix("token_embd", "embedding", (config.vocab_size, config.embed_dim), "embedding.table")]
+    if config.basin_dim:
+        names.append(_matrix("basin_proj", "embedding.proj", (d, config.basin_dim)))
+    for n in range(config.n_layers):
+        ours, theirs = f"blk.{n}", f"blocks.{n}"
+        names += [
+            TensorName(f"{ours}.attn_norm.weight", f"{theirs}.attn_norm.weight", (d,)),
+            _matrix(f"{ours}.attn_q", f"{theirs}.attn.q", (q, d)),
+            _matrix(f"{ours}.attn_k", f"{theirs}.attn.k", (kv, d)),
+            _matrix(f"{ours}.attn_v", f"{theirs}.attn.v", (kv, d)),
+        ]
+        if qfi:
+            names.append(
+                TensorName(
+                    f"{ours}.attn_temp.weight", f"{theirs}.attn.log_temperature", (config.n_heads,), exponential=True
+                )
+            )
+        if qfi and config.state == "diagonal":
+            names += [
+                TensorName(f"{ours}.attn_q_gain.weight", f"{theirs}.attn.q_gain", (config.n_heads,)),
+                TensorName(f"{ours}.attn_k_gain.weight", f"{theirs}.attn.k_gain", (config.n_kv_heads,)),
+            ]
+        names += [
+            _matrix(f"{ours}.attn_output", f"{theirs}.attn.o", (d, q)),
+            TensorName(f"{ours}.ffn_norm.weight", f"{theirs}.ffn_norm.weight", (d,)),
+            _matrix(f"{ours}.ffn_up", f"{theirs}.ffn.up", (config.hidden_dim, d)),
+            _matrix(f"{ours}.ffn_down", f"{theirs}.ffn.down", (d, config.hidden_dim)),
+        ]
+    names.append(TensorName("output_norm.weight", "norm.weight", (d,)))
+    if config.head_rank or config.basin_dim:
+        names.append(_matrix("output_down", "head.down", (config.head_width, d)))
+    if config.head_rank:
+        names.append(_matrix("output", "head.out", (config.vocab_size, config.head_rank)))
+    return names
+
+
+def _matrix(ours: str, part: str, shape: tuple[int, int], torch: str | None = None) -> TensorName:
+    return TensorName(f"{ours}.weight", torch or f"{part}.weight", shape, part)

@@ -1,0 +1,191 @@
+"""What a written file computes against the checkpoint it came from: KL divergence, top-1 agreement and bits per byte of both, on held-out text.
+
+The file is opened by libqig, as a device would; the checkpoint runs in torch at float32.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qig_edge.errors import DataError, ModelFileError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from tokenizers import Tokenizer
+
+    from qig_edge.model.kernel import Kernel
+    from qig_edge.runtime.native import NativeModel
+
+MOST_TOKENS = 4096  # enough for three digits of the divergence; more costs minutes with a large model
+WINDOW = 512  # tokens evaluated together: bounds the logits that are held
+
+# For a checkpoint that is alone: plain sentences written for this purpose, on everyday things.
+PLAIN_TEXT = """\
+The morning was cold, and the whole village slept under a thin white frost. Anna opened the door of the bakery
+before anyone else was awake. She lit the oven, washed her hands and began to knead the dough that had rested
+through the night. By six o'clock the first loaves stood in the window, and their smell went down the street as far
+as the school. "Good morning," said the old postman, who came every day at the same time. "Is there a roll left for
+me?" Anna laughed and gave him two. One of them he always kept for his dog.
+
+A bridge carries its load in one of a few ways. A beam bends, and the ground at both ends holds it up. An arch turns
+the weight into a push along its curve, so that every stone presses the next one more firmly into place. A hanging
+bridge does the opposite: its cables are pulled tight, and the towers take the strain. Which of them is best depends
+on the width of the river, on the ground below and on what the people who build it can afford.
+
+When the rain had stopped, the children ran out into the garden. The grass was wet, and small rivers ran between the
+flower beds. Tom found a snail on a leaf and put it carefully on the wall, where nobody would step on it. His sister
+wanted to build a dam of sand and sticks. They worked until the sun was low, but the water always found a new way
+around. "It does not give up," she said at last, and he answered that they would not give up either. Then their
+mother called them in for soup.
+
+To plant a tree, dig a hole that is twice as wide as the roots and no deeper than they are. Loosen the soil at the
+sides with a fork. Set the tree upright, fill the hole step by step and press the earth down with your foot, so that
+no air is left between the roots. Give it a bucket of water, even if it looks like rain. In the first summer a young
+tree needs water once a week. After two or three years it looks after itself.
+
+Long ago sailors found their way by the stars. They knew that one of them hardly moves, while all the others turn
+around it in the course of a night. Its height above the horizon told them how far north they were. How far east or
+west they had come was a harder question, because for that one must know the time at home, and no clock could keep
+it on a rolling ship. The answer took two hundred years, and it was a watchmaker who found it in the end.
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class HeldOut:
+    """Token windows to compare on, each seen on its own, and where they come from in words."""
+
+    windows: list[list[int]]
+    source: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """kl: mean KL(checkpoint || file) in nats a token; top1: share of positions with the same likeliest token; tokens: positions compared."""
+
+    file_bytes: int
+    parameters: int
+    bits_per_weight: float
+    text: str
+    tokens: int
+    kl: float
+    top1: float
+    checkpoint_bits_per_byte: float
+    file_bits_per_byte: float
+
+
+def size(model: NativeModel) -> tuple[int, int, float]:
+    """Bytes of the file, weights in it, and bits a weight over all tensors."""
+    return model.info.file_bytes, model.info.n_params, 8 * sum(t.bytes for t in model.tensors()) / model.info.n_params
+
+
+def held_out(folder: Path, model: NativeModel, tokenizer: Tokenizer, text: Path | None = None) -> HeldOut:
+    """Text to compare on: the file `text`, else the validation tokens of the run that the checkpoint `folder` belongs to, else a built-in one.
+
+    Raises DataError for a text that is no UTF-8 or too short, ModelFileError where the file's tokenizer and the checkpoint's disagree on it.
+    """
+    from qig_edge.train.shards import MANIFEST
+
+    window = min(WINDOW, model.info.context_length)
+    if text is None and (folder.parent / "shards" / MANIFEST).is_file():
+        windows = _from_shards(folder.parent / "shards", window, model.info.vocab_size)
+        if windows:
+            return HeldOut(windows, f"held-out documents of {folder.parent / 'shards'}")
+    source, content = "built-in text", PLAIN_TEXT
+    if text is not None:
+        source = str(text)
+        try:
+            content = text.read_text("utf-8")
+        except OSError as e:
+            raise DataError(f"text '{text}': {e.strerror}") from None
+        except UnicodeDecodeError:
+            raise DataError(f"text '{text}' is not UTF-8") from None
+    ids = model.tokenize(content)
+    tokenizer.encode_special_tokens = True  # as libqig: control strings in a text are text
+    if ids != tokenizer.encode(content, add_special_tokens=False).ids:
+        raise ModelFileError(
+            f"the file's tokenizer and the checkpoint's disagree on '{source}': the conversion is wrong"
+        )
+    if len(ids) < 2:
+        raise DataError(f"text '{source}' is too short to compare on: {len(ids)} tokens")
+    return HeldOut(_cut(ids[:MOST_TOKENS], window), source)
+
+
+def _from_shards(folder: Path, window: int, vocab_size: int) -> list[list[int]]:
+    """Windows from the start of each source's validation tokens, in turn, until there are MOST_TOKENS."""
+    from qig_edge.train.shards import opened
+
+    sources = [
+        _cut([int(t) for t in s.validation[:MOST_TOKENS]], window)
+        for s in opened(folder).values()
+        if len(s.validation) > 1
+    ]
+    if any(t >= vocab_size for windows in sources for w in windows for t in w):
+        return []  # a run of another tokenizer
+    out: list[list[int]] = []
+    for turn in range(max(map(len, sources), default=0)):
+        for windows in sources:
+            if turn < len(windows) and sum(map(len, out)) < MOST_TOKENS:
+                out.append(windows[turn])
+    return out
+
+
+def _cut(ids: list[int], window: int) -> list[list[int]]:
+    """Windows of at most `window` inputs and the token that follows; the last may be shorter."""
+    return [ids[i : i + window + 1] for i in range(0, len(ids) - 1, window)]
+
+
+def compare(
+    model: Kernel,
+    file: NativeModel,
+    text: HeldOut,
+    n_threads: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Both on the same windows; progress(done, total) counts tokens. Raises ModelFileError where the file's logits are no finite numbers."""
+    import numpy as np
+    import torch
+
+    total = sum(len(w) - 1 for w in text.windows)
+    done = same = n_bytes = 0
+    kl = ours = theirs = 0.0
+    with (
+        torch.inference_mode(),
+        file.session(n_ctx=max(len(w) - 1 for w in text.windows), n_threads=n_threads) as session,
+    ):
+        for window in text.windows:
+            inputs, targets = window[:-1], np.array(window[1:])
+            p = _log_softmax(model(torch.tensor([inputs])).logits[0].numpy())
+            if session.pos:
+                session.rollback(0)
+            logits = session.eval_all(inputs)
+            if not np.isfinite(logits).all():
+                raise ModelFileError("the file computes logits that are not finite: it is not kept")
+            q = _log_softmax(logits)
+            rows = np.arange(len(inputs))
+            kl += float((np.exp(p) * (p - q)).sum())
+            same += int((p.argmax(-1) == q.argmax(-1)).sum())
+            ours -= float(p[rows, targets].sum())
+            theirs -= float(q[rows, targets].sum())
+            n_bytes += len(file.detokenize(window[1:]))
+            done += len(inputs)
+            if progress:
+                progress(done, total)
+    file_bytes, parameters, bits = size(file)
+    per_byte = math.log(2) * max(n_bytes, 1)
+    return Report(
+        file_bytes, parameters, bits, text.source, total, kl / total, same / total, ours / per_byte, theirs / per_byte
+    )
+
+
+def _log_softmax(logits: np.ndarray) -> np.ndarray:
+    """In float64: a divergence of 1e-9 nats is a difference of close numbers."""
+    import numpy as np
+
+    x = logits.astype(np.float64)
+    x -= x.max(-1, keepdims=True)
+    x -= np.log(np.exp(x).sum(-1, keepdims=True))
+    return x
