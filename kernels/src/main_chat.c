@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/select.h>
 #include <unistd.h>
 
 #include "main.h"
@@ -90,48 +91,88 @@ static int answer(const options *o, chat *c, const char *text, size_t len, id_li
     return rc;
 }
 
-/* One line of input without its end. 1: got one, 0: end of input, -1: interrupted. */
-static int read_line(char **line, size_t *cap, size_t *len) {
-    errno = 0;
-    ssize_t n = getline(line, cap, stdin);
-    if (n < 0) {
-        const int interrupted = errno == EINTR || interrupts;
-        clearerr(stdin);
-        return interrupted ? -1 : 0;
+typedef struct {
+    char *bytes;
+    size_t n, cap, used; /* bytes[used .. n) are still to be read */
+    int ended;
+} input;
+
+/* Waits for input or Ctrl-C; the signal is let in only while waiting, so that none is lost between a look and the wait. 1: readable. */
+static int wait_readable(void) {
+    sigset_t block, before;
+    fd_set fds;
+    sigemptyset(&block);
+    sigaddset(&block, SIGINT);
+    sigprocmask(SIG_BLOCK, &block, &before);
+    FD_ZERO(&fds);
+    FD_SET(STDIN_FILENO, &fds);
+    int ready = interrupts ? 0 : pselect(STDIN_FILENO + 1, &fds, NULL, NULL, NULL, &before);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return ready > 0;
+}
+
+/* One line without its end, as bytes that the next call overwrites. 1: got one, 0: end of input, -1: interrupted, -2: failed, and said so. */
+static int read_line(input *in, char **line, size_t *len) {
+    memmove(in->bytes, in->bytes + in->used, in->n - in->used);
+    in->n -= in->used;
+    in->used = 0;
+    for (size_t looked = 0;;) {
+        char *end = in->n > looked ? memchr(in->bytes + looked, '\n', in->n - looked) : NULL;
+        if (end || (in->ended && in->n > 0)) {
+            *line = in->bytes;
+            *len = end ? (size_t)(end - in->bytes) : in->n;
+            in->used = end ? *len + 1 : in->n;
+            if (*len > 0 && in->bytes[*len - 1] == '\r') --*len;
+            return 1;
+        }
+        if (in->ended) return 0;
+        looked = in->n;
+        if (in->n == in->cap) {
+            char *bigger = realloc(in->bytes, 2 * in->cap);
+            if (!bigger) {
+                fail("out of memory");
+                return -2;
+            }
+            in->bytes = bigger;
+            in->cap *= 2;
+        }
+        if (!wait_readable()) return -1;
+        ssize_t got = read(STDIN_FILENO, in->bytes + in->n, in->cap - in->n);
+        if (got > 0) in->n += (size_t)got;
+        else if (got == 0 || errno != EINTR) in->ended = 1;
     }
-    while (n > 0 && ((*line)[n - 1] == '\n' || (*line)[n - 1] == '\r')) n--;
-    *len = (size_t)n;
-    return 1;
 }
 
 static int converse(const options *o, chat *c) {
     const int terminal = isatty(STDIN_FILENO);
     id_list ids = { 0 };
+    input in = { .bytes = malloc(1024), .cap = 1024 };
     char *line = NULL;
-    size_t cap = 0, len = 0;
-    int rc = QIG_EXIT_OK, idle = 0;
-    if (o->prompt) rc = answer(o, c, o->prompt, strlen(o->prompt), &ids);
+    size_t len = 0;
+    int rc = in.bytes ? QIG_EXIT_OK : fail("out of memory"), idle = 0;
+    if (o->prompt && rc == QIG_EXIT_OK) rc = answer(o, c, o->prompt, strlen(o->prompt), &ids);
     while (!o->prompt && rc == QIG_EXIT_OK) {
         interrupts = 0;
         if (terminal) fputs("> ", stderr);
-        int got = read_line(&line, &cap, &len);
+        int got = read_line(&in, &line, &len);
         if (got == 0) {
             if (terminal) fputc('\n', stderr);
             break;
         }
-        if (got < 0) {
+        if (got == -2) rc = QIG_EXIT_USER;
+        if (got == -1) {
             if (idle++) break;
             fputs("\n(Ctrl-C again leaves)\n", stderr);
             continue;
         }
         idle = 0;
-        if (len == 0) continue;
+        if (got < 0 || len == 0) continue;
         rc = answer(o, c, line, len, &ids);
         if (interrupts >= 2) break;
         if (rc == QIG_EXIT_USER && terminal) rc = QIG_EXIT_OK; /* said on stderr; the conversation is as it was */
         idle = interrupts > 0;
     }
-    free(line);
+    free(in.bytes);
     free(ids.ids);
     return rc;
 }

@@ -162,16 +162,40 @@ int feed(qig_session *s, const int32_t *ids, int32_t n) {
     return 1;
 }
 
-typedef struct { char bytes[8]; size_t n; } utf8_pending;
+/* What has come of a character: its first bytes, how many are to follow, and where the next one must lie (the tables of the Unicode standard). */
+typedef struct {
+    unsigned char bytes[4], low, high;
+    int n, missing;
+} utf8_pending;
 
-/* Writes what has become whole; an invalid byte counts as whole. */
-static void write_text(utf8_pending *p, const char *bytes, size_t len) {
+/* The start of a character that never became whole is shown as U+FFFD. */
+static void drop_pending(utf8_pending *p) {
+    if (p->n) fputs("\xEF\xBF\xBD", stdout);
+    p->n = p->missing = 0;
+}
+
+/* Writes whole characters and keeps the start of one: standard output is valid UTF-8 whatever the model draws. */
+static void write_text(utf8_pending *p, const char *text, size_t len) {
     for (size_t i = 0; i < len; i++) {
-        p->bytes[p->n++] = bytes[i];
-        size_t whole = qig_utf8_whole(p->bytes, p->n);
-        fwrite(p->bytes, 1, whole, stdout);
-        p->n -= whole;
-        memmove(p->bytes, p->bytes + whole, p->n);
+        const unsigned char c = (unsigned char)text[i];
+        if (p->missing && (c < p->low || c > p->high)) drop_pending(p);
+        if (p->missing) {
+            p->bytes[p->n++] = c;
+            p->low = 0x80, p->high = 0xbf;
+            if (--p->missing == 0) {
+                fwrite(p->bytes, 1, (size_t)p->n, stdout);
+                p->n = 0;
+            }
+        } else if (c < 0x80) {
+            fputc(c, stdout);
+        } else {
+            *p = (utf8_pending){ .bytes = { c }, .n = 1, .missing = c >= 0xf0 ? 3 : c >= 0xe0 ? 2 : 1, .low = 0x80, .high = 0xbf };
+            if (c == 0xe0) p->low = 0xa0; /* no longer a form than needed */
+            if (c == 0xed) p->high = 0x9f; /* no surrogates */
+            if (c == 0xf0) p->low = 0x90;
+            if (c == 0xf4) p->high = 0x8f; /* nothing above U+10FFFF */
+            if (c < 0xc2 || c > 0xf4) drop_pending(p); /* starts nothing */
+        }
     }
 }
 
@@ -192,7 +216,7 @@ static void print_telemetry(const qig_session *s, int32_t pos) {
 
 int draw(const options *o, opened *a, int max, int (*make_room)(void *), void *arg, answer_stats *stats) {
     char err[ERR_SIZE];
-    utf8_pending pending = { { 0 }, 0 };
+    utf8_pending pending = { 0 };
     int rc = QIG_EXIT_OK;
     double first = now();
     stats->end = "length";
@@ -226,7 +250,7 @@ int draw(const options *o, opened *a, int max, int (*make_room)(void *), void *a
         }
         if (o->telemetry) print_telemetry(a->session, qig_session_pos(a->session) - 1);
     }
-    if (pending.n) fputs("\xEF\xBF\xBD", stdout); /* a character that never became whole */
+    drop_pending(&pending);
     return rc;
 }
 

@@ -84,6 +84,8 @@ def write(path: Path, t: Tiny) -> Weights:
     for name, shape in matrices.items():
         kind = exceptions.get(name, t.type)
         values = (rng.standard_normal(shape) * (1.5 / shape[1] ** 0.5 if name != "token_embd" else 1)).astype(np.float32)
+        if name == "output":
+            values[: len(CONTROL)] = 0  # logits of 0: a greedy text does not end
         data = gguf.quants.quantize(values, TYPES[kind])
         writer.add_tensor(name + ".weight", data, raw_dtype=TYPES[kind])
         out[name] = gguf.quants.dequantize(data, TYPES[kind]).astype(np.float64).reshape(shape)

@@ -1,0 +1,257 @@
+"""The qig program: its text is the package's text, its errors are one line and exit code 2, Ctrl-C stops it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from qig_edge.devices.host import program_path
+from qig_edge.runtime.backend import Sampling
+from qig_edge.runtime.chat import Chat
+from qig_edge.runtime.native import NativeModel, isa_list
+from qig_edge.runtime.stream import Stats, generate
+
+_spec = importlib.util.spec_from_file_location("qig_tiny", Path(__file__).with_name("tiny.py"))
+assert _spec and _spec.loader
+tiny = importlib.util.module_from_spec(_spec)
+sys.modules["qig_tiny"] = tiny
+_spec.loader.exec_module(tiny)
+
+DRAWN = ["--temp", "1.2", "--top-k", "60", "--top-p", "0.97", "--min-p", "0.01", "--repeat-penalty", "1.2", "--seed", "12"]
+DRAWING = Sampling(temperature=1.2, top_k=60, top_p=0.97, min_p=0.01, repeat_penalty=1.2, seed=12)
+LIMIT = 120  # seconds until a hanging program counts as failed
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    # every plain token has bytes that this vocabulary can make; invalid UTF-8 comes up all the time
+    tiny.write(tmp_path / "m.gguf", tiny.Tiny(type="Q8_0", vocab=262, context=96))
+    return tmp_path / "m.gguf"
+
+
+def run(*args: object, text: str | bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    data = text.encode() if isinstance(text, str) else text
+    return subprocess.run([program_path(), *map(str, args)], input=data, capture_output=True, timeout=LIMIT)
+
+
+def ok(*args: object, text: str | bytes = b"") -> bytes:
+    done = run(*args, text=text)
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout
+
+
+def test_generate_is_the_packages_text(model: Path) -> None:
+    cases = 0
+    with NativeModel(model) as opened:
+        for n, ctx in ((20, 0), (150, 0), (70, 24)):  # the second and the third slide
+            with opened.session(n_ctx=ctx) as session:
+                want = "Hälp" + "".join(generate(opened, session, "Hälp", sampling=DRAWING, max_tokens=n, stats=Stats()))
+            got = ok("generate", model, "-p", "Hälp", "-n", n, "--ctx", ctx, *DRAWN)
+            assert got.decode("utf-8") == want + "\n"
+            assert ok("generate", model, f"-n{n}", f"--ctx={ctx}", *DRAWN, "-t", 3, text="Hälp\n") == got
+            cases += 1
+    assert cases == 3
+
+
+def test_chat_is_the_packages_chat(model: Path) -> None:
+    questions = ["hello there", "and then?", "go on, please", "why?", "é" * 9, "last"]
+    with NativeModel(model) as opened, opened.session() as session:
+        chat = Chat(opened, session, system="Be brief.", sampling=DRAWING, max_tokens=24)
+        want = "".join("".join(chat.answer(q)) + "\n" for q in questions)
+        assert chat.exchanges < len(questions)  # the context has slid
+    lines = "\n".join(["", *questions])  # no newline at the end of the last one
+    assert ok("chat", model, "--system", "Be brief.", "-n", 24, *DRAWN, text=lines).decode("utf-8") == want
+    first = ok("chat", model, "--system", "Be brief.", "-n", 24, *DRAWN, "-p", questions[0]).decode("utf-8")
+    assert want.startswith(first) and first
+
+
+def test_greedy_text_is_the_same_everywhere(model: Path) -> None:
+    texts = {
+        ok("generate", model, "-p", "abc", "-n", 40, "--greedy", "--isa", isa, "-t", t, "--seed", t)
+        for isa in isa_list()
+        for t in (1, 2, 3)
+    }
+    assert len(texts) == 1
+
+
+def test_info(model: Path) -> None:
+    told = json.loads(ok("info", model, "--json", "--tensors"))
+    with NativeModel(model) as opened:
+        assert {k: told[k] for k in ("n_params", "file_bytes", "weight_bytes", "isa", "file_type", "vocab_size")} == {
+            k: getattr(opened.info, k) for k in ("n_params", "file_bytes", "weight_bytes", "isa", "file_type", "vocab_size")
+        }
+        assert [t["name"] for t in told["tensors"]] == [t.name for t in opened.tensors()]
+    assert told["isa_list"].split(",") == isa_list() and told["chat"] is True
+    text = ok("info", model, "--tensors").decode()
+    assert "tiny" in text and "blk.1.ffn_down.weight" in text
+
+
+def test_telemetry_and_stats_go_to_stderr(model: Path) -> None:
+    done = run("generate", model, "-p", "ab", "-n", 5, "--greedy", "--telemetry", "--stats")
+    *lines, stats = done.stderr.decode().splitlines()
+    with NativeModel(model) as opened, opened.session() as session:
+        list(generate(opened, session, "ab", sampling=Sampling.greedy(), max_tokens=5, stats=Stats()))
+        for at, line in enumerate(lines, 2 - (2 - len(opened.tokenize("ab")))):
+            record, kept = json.loads(line), session.telemetry(at)
+            assert record["pos"] == at and record["token"] == session.tokens[at]
+            assert record["bytes_read"] == kept.bytes_read
+            for field in ("phi", "surprise", "confidence", "agency", "curvature", "kappa"):
+                assert abs(record[field] - getattr(kept, field)) <= 1e-6 * max(1, abs(record[field]))
+    assert len(lines) == 5 and "answer 5 tokens" in stats and "memory" in stats
+
+
+def test_bench(model: Path) -> None:
+    told = json.loads(ok("bench", model, "--json", "--prefill", 40, "--decode", 8, "--depths", "0,30,90", "--repeat", 3, "-t", 1))
+    assert [d["depth"] for d in told["decode"]] == [0, 30, 90]
+    assert [d["fits"] for d in told["decode"]] == [True, True, False]
+    for series in (told["load_ms"], told["first_token"]["ms"], told["prefill"]["tokens_per_second"], told["decode"][1]["tokens_per_second"]):
+        assert len(series["samples"]) == (5 if series is told["load_ms"] else 3)
+        assert min(series["samples"]) == series["min"] <= series["median"] <= series["max"] == max(series["samples"])
+        assert series["min"] > 0 and abs(series["spread"] - (series["max"] - series["min"])) <= 1e-6 * series["max"]
+    with NativeModel(model) as opened, opened.session() as session:
+        assert told["cache_bytes"] == session.cache_bytes and told["weight_bytes"] == opened.info.weight_bytes
+        cache_row = session.cache_bytes / session.n_ctx
+        mean = opened.info.weight_bytes + cache_row * (30 + (1 + 8) / 2)
+        assert abs(told["decode"][1]["bytes_per_token"] - mean) <= 1  # nothing is gated: every visible row is read
+    assert told["peak_rss_bytes"] > 0 and told["bandwidth_bytes_per_second"] > 0
+    assert told["peak_rss_bytes"] < told["file_bytes"] + told["cache_bytes"] + 16 * 2**20
+    table = ok("bench", model, "--prefill", 500, "--decode", 4, "--depths", "0", "--repeat", 1).decode()
+    assert "prefill 500" in table and "does not fit the context of 96" in table and "of the ceiling" in table
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        (), ("frobnicate",), ("generate",), ("generate", "MODEL", "-p", "x", "--frob"), ("generate", "MODEL", "-p"),
+        ("generate", "MODEL", "-p", "x", "-n", "0"), ("generate", "MODEL", "-p", "x", "-n", "3x"), ("generate", "MODEL", "-p", "x", "--temp", "nan"),
+        ("generate", "MODEL", "-p", "x", "--top-p", "0"), ("generate", "MODEL", "-p", "x", "--seed", "-1"), ("generate", "MODEL", "-p", ""),
+        ("generate", "MODEL", "-p", "x" * 200), ("generate", "MODEL", "OTHER", "-p", "x"), ("generate", "MODEL", "-p", "x", "--greedy=1"),
+        ("generate", "MODEL", "-p", "x", "--isa", "z80"), ("generate", "MODEL", "-p", "x", "--cache", "f64"), ("generate", "MISSING", "-p", "x"),
+        ("generate", "TEXT", "-p", "x"), ("chat", "TEXT"), ("chat", "MODEL", "--system", "s" * 90), ("chat", "MODEL", "-p", "q" * 300),
+        ("info", "MISSING"), ("info", "MODEL", "--stats"), ("bench", "MODEL", "--depths", "1,,2"), ("bench", "MODEL", "--depths", "x"),
+        ("bench", "TEXT", "--json"), ("bench", "MODEL", "--threads", "1000"), ("generate", "FOLDER", "-p", "x"),
+    ],
+    ids=lambda a: " ".join(a)[:50] or "nothing",
+)  # fmt: skip
+def test_bad_input_is_one_line_and_exit_code_2(model: Path, tmp_path: Path, args: tuple[str, ...]) -> None:
+    (tmp_path / "text").write_text("Once upon a time\n")
+    names = {"MODEL": model, "OTHER": model, "MISSING": tmp_path / "nope.gguf", "TEXT": tmp_path / "text", "FOLDER": tmp_path}
+    done = run(*(names.get(a, a) for a in args))
+    assert done.returncode == 2 and done.stdout == b""
+    line = done.stderr.decode()
+    assert line.startswith("qig: ") and line.count("\n") == 1 and line.endswith("\n") and len(line) < 400, line
+
+
+def test_help_and_version() -> None:
+    assert ok("--version").decode().startswith("qig ")
+    assert all(name in ok("--help").decode() for name in ("info", "generate", "chat", "bench"))
+    for command in ("info", "generate", "chat", "bench"):
+        text = ok(command, "--help").decode()
+        assert "--isa" in text and ("--depths" in text) == (command == "bench")
+
+
+def test_a_full_disk_is_said(model: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full here")
+    with open("/dev/full", "wb") as full:
+        small = ("--repeat", "1", "--prefill", "8", "--decode", "2", "--depths", "0")
+        for args in (("info", model), ("generate", model, "-p", "x", "-n", "300"), ("bench", model, *small)):
+            done = subprocess.run([program_path(), *args], stdout=full, stderr=subprocess.PIPE, timeout=LIMIT)
+            assert done.returncode == 2 and b"standard output" in done.stderr and done.stderr.count(b"\n") == 1
+
+
+def test_interrupt_stops_generate(model: Path) -> None:
+    command = [program_path(), "generate", model, "-p", "x", "-n", str(2**20), "--stats", "--temp", "1"]
+    for seed in range(20):  # until a seed does not draw the end of text at once
+        with subprocess.Popen([*command, "--seed", str(seed)], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            assert process.stdout and process.stderr
+            if len(process.stdout.read(200)) == 200:
+                process.send_signal(signal.SIGINT)
+                rest, err = process.communicate(timeout=LIMIT)
+                if b"(end)" in err:
+                    continue
+                assert process.returncode == 0 and rest.endswith(b"\n") and b"(stopped)" in err, err
+                return
+    pytest.fail("every seed ended early")
+
+
+class Terminal:
+    """The program on a terminal of its own."""
+
+    def __init__(self, *args: object) -> None:
+        master, slave = pty.openpty()
+        self.process = subprocess.Popen(
+            [program_path(), *map(str, args)], stdin=slave, stdout=slave, stderr=slave, start_new_session=True
+        )
+        os.close(slave)
+        self.master, self.seen = master, b""
+
+    def wait_for(self, what: bytes) -> None:
+        """Reads until `what` comes after what was waited for before."""
+        end = time.monotonic() + LIMIT
+        while what not in self.seen:
+            assert time.monotonic() < end, f"no {what!r} in {self.seen!r}"
+            if select.select([self.master], [], [], 1)[0]:
+                self.seen += os.read(self.master, 4096)
+        self.seen = self.seen.partition(what)[2]
+
+    def write(self, text: bytes) -> None:
+        os.write(self.master, text)
+
+    def interrupt(self) -> None:
+        self.process.send_signal(signal.SIGINT)
+
+    def close(self) -> int:
+        code = self.process.wait(timeout=LIMIT)
+        os.close(self.master)
+        return code
+
+
+def test_chat_on_a_terminal(model: Path) -> None:
+    t = Terminal("chat", model, "-n", "6", "--stats")
+    t.wait_for(b"> ")
+    t.write(b"hello\n")
+    t.wait_for(b"prompt")
+    t.wait_for(b"> ")
+    t.write(b"x" * 200 + b"\n")  # does not fit: said, and the conversation goes on
+    t.wait_for(b"context has room for")
+    t.wait_for(b"> ")
+    t.interrupt()
+    t.wait_for(b"Ctrl-C again")
+    t.write(b"again\n")
+    t.wait_for(b"prompt")
+    t.wait_for(b"> ")
+    t.write(b"\x04")
+    assert t.close() == 0
+
+    t = Terminal("chat", model)
+    t.wait_for(b"> ")
+    t.interrupt()
+    t.wait_for(b"Ctrl-C again")
+    t.interrupt()
+    assert t.close() == 0
+
+
+def test_interrupt_stops_an_answer(tmp_path: Path) -> None:
+    tiny.write(tmp_path / "m.gguf", tiny.Tiny(layers=4, d=128, hidden=512, context=60000))  # an answer that lasts
+    t = Terminal("chat", tmp_path / "m.gguf", "-n", str(2**20), "--stats", "--greedy", "--ctx", "60000", "-t", "1")
+    t.wait_for(b"> ")
+    t.write(b"hello\n")
+    t.wait_for(b"hello\r\n")
+    while len(t.seen) < 50:
+        t.seen += os.read(t.master, 4096)
+    t.interrupt()
+    t.wait_for(b"(stopped)")
+    t.wait_for(b"> ")
+    t.interrupt()
+    assert t.close() == 0
