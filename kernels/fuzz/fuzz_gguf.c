@@ -51,7 +51,26 @@ static void use_text(const qig_model *m, const char *text, size_t len) {
     for (size_t i = 0; i < 3; i++) qig_chat_turn(m, roles[i], text, len, ids, ROOM);
 }
 
-static void use_model(const qig_model *m, const uint8_t *data, size_t size) {
+/* A few tokens through the engine: weights of any bits, NaN among them, may give any floats, and still a token of the vocabulary. */
+static void use_session(qig_model *m) {
+    const qig_session_params params = {.n_ctx = 8, .n_threads = 1, .n_batch = 2, .prompt_telemetry = 1};
+    const int32_t last = m->vocab_size - 1, tokens[3] = {0, last, last / 2};
+    qig_session *session;
+    char err[96] = "";
+    if (qig_session_new(m, &params, &session, err, sizeof err)) {
+        if (!err[0]) abort();
+        return;
+    }
+    int32_t token;
+    int rc = qig_session_eval(session, tokens, 3, NULL, err, sizeof err);
+    if (!rc) rc = qig_session_sample(session, &token, err, sizeof err);
+    if (rc ? !err[0] : token < 0 || token > last) abort();
+    qig_telemetry record;
+    if (qig_session_pos(session) == 3) qig_session_telemetry(session, 2, &record);
+    qig_session_free(session);
+}
+
+static void use_model(qig_model *m, const uint8_t *data, size_t size) {
     qig_model_info info;
     qig_model_get_info(m, &info);
     sum += strlen(info.name) + strlen(info.file_type);
@@ -74,6 +93,7 @@ static void use_model(const qig_model *m, const uint8_t *data, size_t size) {
     static const char typed[] = "Hello, the <|end|> caf\xc3\xa9 \xff 42";
     use_text(m, typed, sizeof typed - 1);
     use_text(m, (const char *)data, size < 200 ? size : 200);
+    use_session(m);
     use_text(m, (const char *)data + size - (size < 200 ? size : 200), size < 200 ? size : 200);
 }
 

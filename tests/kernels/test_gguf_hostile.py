@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes as ct
 import importlib.util
+import itertools
 import os
 import socket
 import struct
@@ -183,3 +184,30 @@ def test_unknown_isa_is_refused(tmp_path: Path) -> None:
     err = ct.create_string_buffer(256)
     assert library().qig_model_open(os.fsencode(path), b"abacus", ct.byref(ct.c_void_p()), err, 256) == -4
     assert b"'abacus'" in err.value and b"ref" in err.value
+
+
+def _slot(text: str, size: int) -> int:
+    """Where libqig's table of tokens looks for a text first; the file below is made of texts that begin at the same place."""
+    h, wrap = len(text), (1 << 64) - 1
+    for byte in text.encode():
+        h = (h ^ byte) * 0x100000001B3 & wrap
+    h = h * 0x9E3779B97F4A7C15 & wrap
+    h = (h ^ h >> 32) * 0xD6E8FEB86659FD93 & wrap
+    return (h >> 32) & (size - 1)
+
+
+def test_vocabulary_that_collides_is_refused(tmp_path: Path) -> None:
+    """Texts chosen for their hash must not make opening quadratic. A changed hash makes this file harmless, and the test fail: change both."""
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    texts = ("".join(t) for t in itertools.product(letters, repeat=4))
+    bad = list(itertools.islice((t for t in texts if _slot(t, 2048) < 4), 400))
+    assert len(bad) == 400
+    f = seeds.tiny()
+    all_texts = seeds.byte_texts() + bad + list(seeds.CONTROLS)
+    assert 512 < len(all_texts) <= 1024  # a table of 2048
+    kinds = [1] * (len(all_texts) - len(seeds.CONTROLS)) + [3] * len(seeds.CONTROLS)
+    f.keys["tokenizer.ggml.tokens"] = seeds.ARRAY, seeds.strings(all_texts)
+    f.keys["tokenizer.ggml.token_type"] = seeds.ARRAY, seeds.array(seeds.I32, len(kinds), struct.pack(f"<{len(kinds)}i", *kinds))
+    path = tmp_path / "model.gguf"
+    path.write_bytes(f.render())
+    assert "the vocabulary is made to collide" in refused(path)
