@@ -48,7 +48,7 @@ QIG_INLINE void tile4(const int cols, const size_t ahead, const char *w, size_t 
     quad acc0 = quad_zero(), acc1 = quad_zero();
     uintptr_t next = (uintptr_t)w;
     for (; blocks; blocks--, w += sizeof(qig_block_q8_0), x += sizeof(qig_block_a8)) {
-        if (cols == 1) { /* a step reads 4 * 34 bytes */
+        if (ahead) { /* a step reads 4 * 34 bytes */
             prefetch((const void *)next, ahead);
             prefetch((const void *)next, ahead + 64);
             prefetch((const void *)next, ahead + 128);
@@ -78,8 +78,8 @@ void qig_matmul_q8_0__avx2(const void *w, size_t w_stride, const void *x, size_t
         const char *xp = x;
         float *yp = y + r;
         int c = 0;
-        for (; c + 2 <= n; c += 2, xp += 2 * x_stride, yp += 2 * y_stride) tile4(2, 0, wp, w_stride, xp, x_stride, yp, y_stride, blocks);
-        if (c < n) tile4(1, ahead, wp, w_stride, xp, x_stride, yp, y_stride, blocks);
+        for (; c + 2 <= n; c += 2, xp += 2 * x_stride, yp += 2 * y_stride) tile4(2, c ? 0 : ahead, wp, w_stride, xp, x_stride, yp, y_stride, blocks);
+        if (c < n) tile4(1, c ? 0 : ahead, wp, w_stride, xp, x_stride, yp, y_stride, blocks);
     }
     for (; r < row1; r++, wp += w_stride)
         for (int c = 0; c < n; c++) tile1((const void *)wp, (const void *)((const char *)x + (size_t)c * x_stride), y + (size_t)c * y_stride + r, blocks);

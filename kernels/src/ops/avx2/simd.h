@@ -48,7 +48,8 @@ QIG_INLINE void prefetch(const void *p, size_t bytes) { _mm_prefetch((const char
 
 /* How far ahead, in bytes along the matrix, a tile of four rows prefetches. The four rows advance together, but memory is fetched in the order in which
  * it lies, one line after the other through this tile and into the next ones: that is what hardware prefetchers and DRAM pages like. At least a tile
- * (nearer would fetch what this tile has already read) and at least 6 KB, which covers the latency of main memory at 20 GB/s. */
+ * (nearer would fetch what this tile has already read) and at least 6 KB, which covers the latency of main memory at 20 GB/s. Only the first columns'
+ * tile prefetches (ahead 0: not at all): the others find their rows in the cache. */
 QIG_INLINE size_t prefetch_distance(size_t w_stride) { return 4 * w_stride > 6144 ? 4 * w_stride : 6144; }
 
 #endif

@@ -47,7 +47,7 @@ QIG_INLINE float32x4_t load_f16(const void *p, int m) {
         quad acc0 = quad_zero(), acc1 = quad_zero();                                                                                              \
         uintptr_t next = (uintptr_t)w;                                                                                                            \
         for (; k >= 4; k -= 4, w += 4 * sizeof(element), x += 4 * sizeof(float)) {                                                                \
-            if (!two) { /* a step reads 4 * 4 elements: a line of floats, half a line of halves */                                                \
+            if (ahead) { /* a step reads 4 * 4 elements: a line of floats, half a line of halves */                                                \
                 prefetch(next, ahead);                                                                                                            \
                 next += 16 * sizeof(element);                                                                                                     \
             }                                                                                                                                     \
@@ -74,8 +74,8 @@ QIG_INLINE float32x4_t load_f16(const void *p, int m) {
             const char *xp = x;                                                                                                                   \
             float *yp = y + r;                                                                                                                    \
             int c = 0;                                                                                                                            \
-            for (; c + 2 <= n; c += 2, xp += 2 * x_stride, yp += 2 * y_stride) tile4_##type(1, 0, wp, w_stride, xp, x_stride, yp, y_stride, k);   \
-            if (c < n) tile4_##type(0, ahead, wp, w_stride, xp, x_stride, yp, y_stride, k);                                                       \
+            for (; c + 2 <= n; c += 2, xp += 2 * x_stride, yp += 2 * y_stride) tile4_##type(1, c ? 0 : ahead, wp, w_stride, xp, x_stride, yp, y_stride, k);   \
+            if (c < n) tile4_##type(0, c ? 0 : ahead, wp, w_stride, xp, x_stride, yp, y_stride, k);                                                       \
         }                                                                                                                                         \
         for (; r < row1; r++, wp += w_stride)                                                                                                     \
             for (int c = 0; c < n; c++) y[(size_t)c * y_stride + (size_t)r] = row_##type(wp, (const char *)x + (size_t)c * x_stride, k);          \

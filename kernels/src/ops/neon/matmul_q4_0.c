@@ -51,7 +51,7 @@ QIG_INLINE void tile4(const int cols, const size_t ahead, const char *w, size_t 
     const qig_block_a8 *x0 = (const void *)x, *x1 = cols == 2 ? (const void *)(x + x_stride) : x0;
     uintptr_t next = (uintptr_t)w;
     for (int b = 0; b < blocks; b++) {
-        if (cols == 1) { /* a step reads 4 * 18 bytes; columns after the first find the tile in the cache */
+        if (ahead) { /* a step reads 4 * 18 bytes */
             prefetch(next, ahead);
             prefetch(next, ahead + 64);
             next += 4 * sizeof(qig_block_q4_0);
@@ -84,8 +84,8 @@ void qig_matmul_q4_0__neon(const void *w, size_t w_stride, const void *x, size_t
         const char *xp = x;
         float *yp = y + r;
         int c = 0;
-        for (; c + 2 <= n; c += 2, xp += 2 * x_stride, yp += 2 * y_stride) tile4(2, 0, wp, w_stride, xp, x_stride, yp, y_stride, blocks);
-        if (c < n) tile4(1, ahead, wp, w_stride, xp, x_stride, yp, y_stride, blocks);
+        for (; c + 2 <= n; c += 2, xp += 2 * x_stride, yp += 2 * y_stride) tile4(2, c ? 0 : ahead, wp, w_stride, xp, x_stride, yp, y_stride, blocks);
+        if (c < n) tile4(1, c ? 0 : ahead, wp, w_stride, xp, x_stride, yp, y_stride, blocks);
     }
     for (; r < row1; r++, wp += w_stride)
         for (int c = 0; c < n; c++) tile1((const void *)wp, (const void *)((const char *)x + (size_t)c * x_stride), y + (size_t)c * y_stride + r, blocks);

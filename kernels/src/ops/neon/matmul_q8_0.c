@@ -16,7 +16,9 @@ QIG_INLINE int32x4_t products(int8x16_t lo, int8x16_t hi, int8x16_t alo, int8x16
 }
 
 /* Block sums of four rows (low halves in l0..l3, high halves in h0..h3): one conversion serves all. */
-#define SUMS4(lo, hi)                                                                                                                         vcvtq_f32_s32(vpaddq_s32(vpaddq_s32(products(l0, h0, lo, hi), products(l1, h1, lo, hi)), vpaddq_s32(products(l2, h2, lo, hi), products(l3, h3, lo, hi))))
+#define SUMS4(lo, hi)                                                                         \
+    vcvtq_f32_s32(vpaddq_s32(vpaddq_s32(products(l0, h0, lo, hi), products(l1, h1, lo, hi)), \
+                             vpaddq_s32(products(l2, h2, lo, hi), products(l3, h3, lo, hi))))
 
 QIG_INLINE float32x4_t load_scales(const qig_block_q8_0 *w0, const qig_block_q8_0 *w1, const qig_block_q8_0 *w2, const qig_block_q8_0 *w3) {
     const uint64_t d = w0->d | (uint64_t)w1->d << 16 | (uint64_t)w2->d << 32 | (uint64_t)w3->d << 48;
@@ -31,7 +33,7 @@ QIG_INLINE void tile4(const int cols, const size_t ahead, const char *w, size_t 
     const qig_block_a8 *x0 = (const void *)x, *x1 = cols == 2 ? (const void *)(x + x_stride) : x0;
     uintptr_t next = (uintptr_t)w;
     for (int b = 0; b < blocks; b++) {
-        if (cols == 1) { /* a step reads 4 * 34 bytes */
+        if (ahead) { /* a step reads 4 * 34 bytes */
             prefetch(next, ahead);
             prefetch(next, ahead + 64);
             prefetch(next, ahead + 128);
@@ -71,8 +73,8 @@ void qig_matmul_q8_0__neon(const void *w, size_t w_stride, const void *x, size_t
         const char *xp = x;
         float *yp = y + r;
         int c = 0;
-        for (; c + 2 <= n; c += 2, xp += 2 * x_stride, yp += 2 * y_stride) tile4(2, 0, wp, w_stride, xp, x_stride, yp, y_stride, blocks);
-        if (c < n) tile4(1, ahead, wp, w_stride, xp, x_stride, yp, y_stride, blocks);
+        for (; c + 2 <= n; c += 2, xp += 2 * x_stride, yp += 2 * y_stride) tile4(2, c ? 0 : ahead, wp, w_stride, xp, x_stride, yp, y_stride, blocks);
+        if (c < n) tile4(1, c ? 0 : ahead, wp, w_stride, xp, x_stride, yp, y_stride, blocks);
     }
     for (; r < row1; r++, wp += w_stride)
         for (int c = 0; c < n; c++) tile1((const void *)wp, (const void *)((const char *)x + (size_t)c * x_stride), y + (size_t)c * y_stride + r, blocks);

@@ -1,0 +1,313 @@
+/* kernels_bench.c - times single kernels on the shapes of real models, one thread.
+ *
+ *   qig-kernels-bench SHAPES [ISA] [OP]      SHAPES: bench/shapes.txt;  ISA: a kernel set (default: the best here) or "all";  OP: one operation
+ *
+ * Matrices and caches are taken in turn from a buffer larger than any cache, so what they need comes from main memory, as in decode. A row's ceiling is the
+ * read bandwidth of that buffer measured just before it. Times are medians of 7 trials; GB/s counts the matrix or cache, GMAC/s multiply-accumulates.
+ */
+#include "ops/kernels.h"
+#include "qig.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+typedef void any_fn(void);
+
+enum { TRIALS = 7, POOL_MB = 256, MAX_SIZES = 3 };
+
+static const double TRIAL_SECONDS = 0.05;
+static const size_t POOL = (size_t)POOL_MB << 20;
+static char *pool; /* POOL bytes */
+
+typedef struct {
+    int size[MAX_SIZES]; /* as in the shapes file */
+    int n_sizes;
+} shape;
+
+typedef struct {
+    double seconds, bytes, macs; /* of one call */
+} timing;
+
+static double now(void) {
+    struct timespec t;
+    timespec_get(&t, TIME_UTC);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static uint32_t rng(void) { /* xorshift32: speed does not depend on its quality */
+    static uint32_t s = 2463534242u;
+    s ^= s << 13, s ^= s >> 17, s ^= s << 5;
+    return s;
+}
+
+static void *checked(void *p) {
+    if (!p) {
+        fprintf(stderr, "out of memory\n");
+        exit(1);
+    }
+    return p;
+}
+
+static float *random_floats(size_t n, float low, float high) {
+    float *p = checked(malloc((n + 1) * sizeof *p));
+    for (size_t i = 0; i < n; i++) p[i] = low + (high - low) * (float)rng() * 0x1p-32f;
+    return p;
+}
+
+static int by_value(const void *a, const void *b) {
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Median seconds of a call. Each call gets the next copy of its data, of which the pool holds `copies`. */
+static double median_seconds(void (*call)(void *context, int copy), void *context, int copies) {
+    double trial[TRIALS];
+    int calls = 0, copy = 0;
+    const double start = now();
+    while (now() - start < TRIAL_SECONDS || calls < copies) { /* a round to count with, and to warm up */
+        call(context, copy = (copy + 1) % copies);
+        calls++;
+    }
+    for (int t = 0; t < TRIALS; t++) {
+        const double begin = now();
+        for (int i = 0; i < calls; i++) call(context, copy = (copy + 1) % copies);
+        trial[t] = (now() - begin) / calls;
+    }
+    qsort(trial, TRIALS, sizeof *trial, by_value);
+    return trial[TRIALS / 2];
+}
+
+static int copies_of(size_t bytes) { return bytes && bytes < POOL ? (int)(POOL / bytes) : 1; }
+
+/* --- matmul ---------------------------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    qig_matmul_fn *f;
+    size_t row_bytes, input_bytes;
+    int k, rows, n;
+    char *x;
+    float *y;
+} matmul_call;
+
+static void call_matmul(void *context, int copy) {
+    const matmul_call *c = context;
+    c->f(pool + (size_t)copy * (size_t)c->rows * c->row_bytes, c->row_bytes, c->x, c->input_bytes, c->y, (size_t)c->rows, c->k, 0, c->rows, c->n);
+}
+
+/* Blocks of `block` bytes with a half scale of about 2^-6 in front (0: plain elements of width bytes around 1). */
+static void fill_pool(size_t block, size_t width) {
+    for (size_t i = 0; i < POOL / 4; i++) ((uint32_t *)(void *)pool)[i] = rng();
+    for (size_t i = 0; block && i + block <= POOL; i += block) {
+        const uint16_t d = (uint16_t)(0x2400 | (rng() & 255));
+        memcpy(pool + i, &d, 2);
+    }
+    for (size_t i = 0; !block && i < POOL / width; i++) {
+        if (width == 2) ((uint16_t *)(void *)pool)[i] = (uint16_t)(0x3800 | (rng() & 1023));
+        else ((float *)(void *)pool)[i] = 0.5f + (float)(rng() & 1023) * 0x1p-10f;
+    }
+}
+
+static timing bench_matmul(any_fn *f, const shape *s, size_t block, size_t width) {
+    const int k = s->size[0], rows = s->size[1], n = s->size[2];
+    matmul_call c = {(qig_matmul_fn *)f, width * (size_t)k, sizeof(float) * (size_t)k, k, rows, n, NULL, NULL};
+    if (block) c.row_bytes = block * (size_t)(k / 32), c.input_bytes = sizeof(qig_block_a8) * (size_t)(k / 32);
+    const size_t bytes = c.row_bytes * (size_t)rows;
+    if (bytes > POOL || (block && k % 32)) {
+        fprintf(stderr, "a matrix of %d x %d: larger than the buffer of %d MB, or rows not of whole blocks of 32\n", rows, k, (int)POOL_MB);
+        exit(2);
+    }
+    fill_pool(block, width);
+    float *x = random_floats((size_t)k * (size_t)n, -1.0f, 1.0f);
+    c.x = (char *)x;
+    if (block) {
+        c.x = checked(malloc(c.input_bytes * (size_t)n));
+        qig_quantize_a8__ref(x, (qig_block_a8 *)(void *)c.x, k * n);
+    }
+    c.y = random_floats((size_t)rows * (size_t)n, 0.0f, 0.0f);
+    const timing t = {median_seconds(call_matmul, &c, copies_of(bytes)), (double)bytes, (double)k * rows * n};
+    if (block) free(c.x);
+    free(x);
+    free(c.y);
+    return t;
+}
+static timing bench_matmul_q4_0(any_fn *f, const shape *s) { return bench_matmul(f, s, sizeof(qig_block_q4_0), 0); }
+static timing bench_matmul_q8_0(any_fn *f, const shape *s) { return bench_matmul(f, s, sizeof(qig_block_q8_0), 0); }
+static timing bench_matmul_f16(any_fn *f, const shape *s) { return bench_matmul(f, s, 0, 2); }
+static timing bench_matmul_f32(any_fn *f, const shape *s) { return bench_matmul(f, s, 0, 4); }
+
+/* --- attention ------------------------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    any_fn *f;
+    int c, keys;
+    size_t bytes;
+    float *x, *scales, *o;
+    int8_t *q;
+    float sum, sum2;
+} cache_call;
+
+static void call_overlap_i8(void *context, int copy) {
+    const cache_call *c = context;
+    ((qig_overlap_i8_fn *)c->f)(c->q, 0.01f, (int8_t *)pool + (size_t)copy * c->bytes, (size_t)c->c, c->scales, c->c, c->keys, c->o);
+}
+static void call_overlap_f32(void *context, int copy) {
+    const cache_call *c = context;
+    ((qig_overlap_f32_fn *)c->f)(c->x, (float *)(void *)(pool + (size_t)copy * c->bytes), (size_t)c->c, c->c, c->keys, c->o);
+}
+static void call_mix_i8(void *context, int copy) {
+    const cache_call *c = context;
+    ((qig_mix_i8_fn *)c->f)(c->x, (int8_t *)pool + (size_t)copy * c->bytes, (size_t)c->c, c->scales, c->c, c->keys, c->o);
+}
+static void call_mix_f32(void *context, int copy) {
+    const cache_call *c = context;
+    ((qig_mix_f32_fn *)c->f)(c->x, (float *)(void *)(pool + (size_t)copy * c->bytes), (size_t)c->c, c->c, c->keys, c->o);
+}
+static void call_score(void *context, int copy) {
+    cache_call *c = context;
+    const qig_score_params p = {QIG_METRIC_BURES, 10.0f, 0.01f, 1.5f, 8.0f};
+    (void)copy;
+    memcpy(c->o, c->x, (size_t)c->keys * sizeof *c->o);
+    ((qig_score_fn *)c->f)(c->o, c->keys, &p, &c->sum, &c->sum2);
+}
+
+/* width: bytes of a cached entry, 0 for no cache. */
+static timing bench_cache(any_fn *f, void (*call)(void *, int), int c, int keys, size_t width) {
+    cache_call x = {f, c, keys, (size_t)c * (size_t)keys * width, NULL, NULL, NULL, NULL, 0.0f, 0.0f};
+    const size_t longest = (size_t)(c > keys ? c : keys);
+    if (width) fill_pool(0, 4);
+    x.x = random_floats(longest, 0.001f, 0.999f);
+    x.scales = random_floats(longest, 0.001f, 0.01f);
+    x.o = random_floats(longest, 0.0f, 0.0f);
+    x.q = checked(malloc((size_t)c + 1));
+    for (int i = 0; i < c; i++) x.q[i] = (int8_t)(rng() % 255 - 127);
+    const timing t = {median_seconds(call, &x, copies_of(x.bytes)), (double)x.bytes, (double)c * keys};
+    free(x.x), free(x.scales), free(x.o), free(x.q);
+    return t;
+}
+static timing bench_overlap_i8(any_fn *f, const shape *s) { return bench_cache(f, call_overlap_i8, s->size[0], s->size[1], 1); }
+static timing bench_overlap_f32(any_fn *f, const shape *s) { return bench_cache(f, call_overlap_f32, s->size[0], s->size[1], 4); }
+static timing bench_mix_i8(any_fn *f, const shape *s) { return bench_cache(f, call_mix_i8, s->size[0], s->size[1], 1); }
+static timing bench_mix_f32(any_fn *f, const shape *s) { return bench_cache(f, call_mix_f32, s->size[0], s->size[1], 4); }
+static timing bench_score(any_fn *f, const shape *s) { return bench_cache(f, call_score, 0, s->size[0], 0); }
+
+/* --- vectors: they stay in the cache, as in the forward pass --------------------------------------------------------------------- */
+
+typedef struct {
+    any_fn *f;
+    int n;
+    float *x, *g, *y;
+    void *out;
+} vector_call;
+
+static void call_quantize_a8(void *context, int copy) {
+    const vector_call *c = context;
+    (void)copy;
+    ((qig_quantize_a8_fn *)c->f)(c->x, c->out, c->n);
+}
+static void call_rmsnorm(void *context, int copy) {
+    const vector_call *c = context;
+    (void)copy;
+    ((qig_rmsnorm_fn *)c->f)(c->x, c->g, c->y, c->n, 1e-5f);
+}
+static void call_relu2(void *context, int copy) {
+    const vector_call *c = context;
+    (void)copy;
+    ((qig_relu2_fn *)c->f)(c->y, c->n); /* values in [0, 1] sink to 0 and stay there */
+}
+static void call_add(void *context, int copy) {
+    const vector_call *c = context;
+    (void)copy;
+    ((qig_add_fn *)c->f)(c->y, c->x, c->n);
+}
+static void call_dot(void *context, int copy) {
+    const vector_call *c = context;
+    (void)copy;
+    c->y[0] = ((qig_dot_fn *)c->f)(c->x, c->g, c->n);
+}
+
+static timing bench_vector(any_fn *f, void (*call)(void *, int), const shape *s) {
+    const size_t n = (size_t)s->size[0];
+    vector_call c = {f, s->size[0], random_floats(n, -1.0f, 1.0f), random_floats(n, 0.5f, 1.0f), random_floats(n, 0.0f, 0.0f), NULL};
+    c.out = checked(malloc(2 * n + sizeof(qig_block_a8)));
+    const timing t = {median_seconds(call, &c, 1), 0.0, 0.0};
+    free(c.x), free(c.g), free(c.y), free(c.out);
+    return t;
+}
+static timing bench_quantize_a8(any_fn *f, const shape *s) { return bench_vector(f, call_quantize_a8, s); }
+static timing bench_rmsnorm(any_fn *f, const shape *s) { return bench_vector(f, call_rmsnorm, s); }
+static timing bench_relu2(any_fn *f, const shape *s) { return bench_vector(f, call_relu2, s); }
+static timing bench_add(any_fn *f, const shape *s) { return bench_vector(f, call_add, s); }
+static timing bench_dot(any_fn *f, const shape *s) { return bench_vector(f, call_dot, s); }
+
+/* --- the rows -------------------------------------------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *op, *isa, *name;
+    any_fn *kernel;
+    timing (*bench)(any_fn *, const shape *);
+} kernels[] = {
+#define QIG_KERNEL(op, contract, isa) {#op, #isa, "qig_" #op "__" #isa, (any_fn *)qig_##op##__##isa, bench_##op},
+#include "../kernels.inc"
+#undef QIG_KERNEL
+};
+enum { N_KERNELS = sizeof kernels / sizeof *kernels };
+
+static int sizes_wanted(const char *op) {
+    return !strncmp(op, "matmul", 6) ? 3 : !strncmp(op, "overlap", 7) || !strncmp(op, "mix", 3) ? 2 : 1;
+}
+
+static void print_row(int i, const shape *s) {
+    const double ceiling = qig_read_bandwidth(POOL, 1, 3);
+    const timing t = kernels[i].bench(kernels[i].kernel, s);
+    char sizes[64] = "";
+    for (int j = 0; j < s->n_sizes; j++) snprintf(sizes + strlen(sizes), sizeof sizes - strlen(sizes), "%s%d", j ? " x " : "", s->size[j]);
+    printf("%-28s %-18s %11.2f", kernels[i].name, sizes, t.seconds * 1e6);
+    if (t.bytes > 0.0) {
+        const double rate = t.bytes / t.seconds;
+        printf(" %8.2f %8.2f %5.0f%% %9.2f", rate * 1e-9, ceiling * 1e-9, 100.0 * rate / ceiling, t.macs / t.seconds * 1e-9);
+    }
+    putchar('\n');
+    fflush(stdout);
+}
+
+static int fail(const char *what, const char *value) {
+    fprintf(stderr, "%s '%s'; usage: qig-kernels-bench SHAPES [ISA|all] [OP], kernel sets here: %s\n", what, value, qig_ops_list());
+    return 2;
+}
+
+int main(int argc, char **argv) {
+    if (argc < 2 || argc > 4) return fail("wrong number of arguments after", argv[0]);
+    const int all = argc > 2 && !strcmp(argv[2], "all");
+    const qig_ops *set = qig_ops_get(argc > 2 && !all ? argv[2] : NULL);
+    const char *only = argc > 3 ? argv[3] : NULL;
+    if (!set) return fail("no kernel set", argv[2]);
+    FILE *file = fopen(argv[1], "r");
+    if (!file) return fail("cannot open the shapes file", argv[1]);
+    pool = checked(malloc(POOL));
+    printf("%-28s %-18s %11s %8s %8s %6s %9s\n", "kernel", "shape", "us", "GB/s", "ceiling", "of it", "GMAC/s");
+
+    char line[256];
+    int rows = 0;
+    while (fgets(line, sizeof line, file)) {
+        char op[64];
+        shape s = {{0}, 0};
+        line[strcspn(line, "#\r\n")] = '\0';
+        const int fields = sscanf(line, "%63s %d %d %d", op, &s.size[0], &s.size[1], &s.size[2]);
+        if (fields < 1 || (only && strcmp(op, only))) continue;
+        s.n_sizes = fields - 1;
+        int known = 0, positive = s.n_sizes == sizes_wanted(op);
+        for (int j = 0; j < s.n_sizes; j++) positive &= s.size[j] > 0;
+        if (!positive) return fail("the sizes do not fit the operation in the line", line);
+        for (int i = 0; i < N_KERNELS; i++) {
+            if (strcmp(op, kernels[i].op)) continue;
+            known = 1;
+            if (all ? qig_ops_get(kernels[i].isa) != NULL : !strcmp(kernels[i].isa, set->isa)) print_row(i, &s), rows++;
+        }
+        if (!known) return fail("unknown operation", op);
+    }
+    fclose(file);
+    free(pool);
+    return rows ? 0 : fail("no shape for the operation", only ? only : "");
+}
