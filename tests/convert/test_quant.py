@@ -1,0 +1,56 @@
+"""What torch rounds to in 4-bit-aware training is what a file restores: model.quant against gguf.quants, bit for bit."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import gguf
+import numpy as np
+import pytest
+import torch
+
+from qig_edge.model.quant import round_a8, round_q4_0, round_q8_0
+
+CASES: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
+    "normal": lambda rng: rng.normal(size=(64, 256)),
+    "wide range of scales": lambda rng: rng.normal(size=(64, 256)) * np.exp(rng.uniform(-30, 10, (64, 1))),
+    "huge": lambda rng: rng.normal(size=(32, 64)) * 1e5,
+    "scales that are subnormal halves": lambda rng: rng.normal(size=(32, 64)) * 1e-6,
+    "zero blocks": lambda rng: rng.normal(size=(32, 128)) * (rng.random((32, 4, 1)) < 0.5).repeat(32, 2).reshape(32, 128),
+    "one value": lambda rng: np.where(np.arange(64) == 7, rng.normal(size=(16, 1)), 0.0),
+    "two of the largest magnitude": lambda rng: rng.choice([-3.0, 3.0, 1.0, 0.0], size=(64, 64)),
+    "integers, half-way points": lambda rng: rng.integers(-127, 128, (128, 64)) / 2,
+    "half-way points of the nibbles": lambda rng: np.concatenate(
+        (np.full((64, 1), -8.0), rng.integers(-16, 16, (64, 31)) / 2), 1
+    ),
+}
+
+
+def restored(w: np.ndarray, kind: gguf.GGMLQuantizationType) -> np.ndarray:
+    return gguf.quants.dequantize(gguf.quants.quantize(w, kind), kind)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    ("round_", "kind"),
+    [(round_q4_0, gguf.GGMLQuantizationType.Q4_0), (round_q8_0, gguf.GGMLQuantizationType.Q8_0)],
+    ids=["q4_0", "q8_0"],
+)
+def test_torch_rounds_weights_as_gguf_does(
+    case: str, round_: Callable[[torch.Tensor], torch.Tensor], kind: gguf.GGMLQuantizationType
+) -> None:
+    w = CASES[case](np.random.default_rng(random.randrange(2**32))).astype(np.float32)
+    ours, theirs = round_(torch.from_numpy(w)).numpy(), restored(w, kind)
+    assert w.size >= 1024
+    assert np.isfinite(theirs).all()
+    # 0.0 and -0.0 are the same weight
+    different = np.argwhere(~((ours == theirs) & (np.signbit(ours) == np.signbit(theirs)) | ((ours == 0) & (theirs == 0))))
+    assert len(different) == 0, (len(different), [(w[tuple(i)], ours[tuple(i)], theirs[tuple(i)]) for i in different[:3]])
+
+
+def test_activations_round_half_to_even() -> None:
+    x = torch.zeros(2, 64)
+    x[0, :5] = torch.tensor([127.0, 0.5, 1.5, 2.5, -0.5])
+    assert round_a8(x)[0, :5].tolist() == [127.0, 0.0, 2.0, 2.0, 0.0]
+    assert not round_a8(x)[1].any()
