@@ -274,7 +274,8 @@ static int read_header(reader *r, qig_gguf *g) {
     /* The least a key and a tensor take in the file: a count that cannot be true is an error here, before memory is reserved for it. */
     uint64_t left = r->size - r->pos;
     if (g->n_kv > left / 14 || g->n_tensors > left / 33)
-        return qig_fail(r->err, r->errlen, QIG_ERR_FORMAT, "%s: truncated or damaged: the header tells of %llu keys and %llu tensors, more than %llu bytes can hold", r->name,
+        return qig_fail(r->err, r->errlen, QIG_ERR_FORMAT,
+                        "%s: truncated or damaged: the header tells of %llu keys and %llu tensors, more than %llu bytes can hold", r->name,
                         (unsigned long long)g->n_kv, (unsigned long long)g->n_tensors, (unsigned long long)r->size);
     if (g->n_kv > MAX_ENTRIES || g->n_tensors > MAX_ENTRIES)
         return qig_fail(r->err, r->errlen, QIG_ERR_UNSUPPORTED, "%s: %llu keys and %llu tensors (this build reads at most %d of each)", r->name,

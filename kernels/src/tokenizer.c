@@ -374,7 +374,8 @@ static int read_tokens(builder *b) {
     if (!rc) rc = array_of(b, "tokenizer.ggml.token_type", QIG_KV_I32, "i32", &kinds);
     if (rc) return rc;
     if (texts->count < 1 || texts->count > MAX_TOKENS)
-        return FAIL(b, QIG_ERR_UNSUPPORTED, "%s: a vocabulary of %llu tokens (this build reads 1 to %d)", b->file, (unsigned long long)texts->count, MAX_TOKENS);
+        return FAIL(b, QIG_ERR_UNSUPPORTED, "%s: a vocabulary of %llu tokens (this build reads 1 to %d)", b->file, (unsigned long long)texts->count,
+                    MAX_TOKENS);
     if (kinds->count != texts->count)
         return FAIL(b, QIG_ERR_FORMAT, "%s: %llu tokens but %llu token types", b->file, (unsigned long long)texts->count, (unsigned long long)kinds->count);
     if (texts->bytes > UINT32_MAX) return FAIL(b, QIG_ERR_UNSUPPORTED, "%s: the vocabulary has more than 4 GiB of text", b->file);
@@ -389,10 +390,13 @@ static int read_tokens(builder *b) {
     for (int32_t id = 0; id < t->n_tokens && qig_kv_next_str(texts, &pos, &s); id++) {
         int32_t kind;
         memcpy(&kind, kinds->data + 4 * (size_t)id, sizeof kind);
-        if (kind != 1 && kind != 3) return FAIL(b, QIG_ERR_UNSUPPORTED, "%s: token %d is of type %d (this build knows 1, normal, and 3, control)", b->file, id, kind);
+        if (kind != 1 && kind != 3)
+            return FAIL(b, QIG_ERR_UNSUPPORTED, "%s: token %d is of type %d (this build knows 1, normal, and 3, control)", b->file, id, kind);
         t->is_control[id] = kind == 3;
         size_t most = kind == 3 ? MAX_CONTROL_BYTES : MAX_TOKEN_BYTES;
-        if (s.len < 1 || s.len > most) return FAIL(b, QIG_ERR_FORMAT, "%s: token %d has %llu bytes of text (1 to %llu)", b->file, id, (unsigned long long)s.len, (unsigned long long)most);
+        if (s.len < 1 || s.len > most)
+            return FAIL(b, QIG_ERR_FORMAT, "%s: token %d has %llu bytes of text (1 to %llu)", b->file, id, (unsigned long long)s.len,
+                        (unsigned long long)most);
         char *to = t->bytes + t->start[id];
         int64_t n = kind == 3 ? (int64_t)s.len : text_to_bytes(b, s, to);
         if (kind == 3) memcpy(to, s.p, s.len);
@@ -466,7 +470,8 @@ static int read_merges(builder *b) {
     if (qig_gguf_find(b->g, "tokenizer.ggml.merges")) {
         int rc = array_of(b, "tokenizer.ggml.merges", QIG_KV_STRING, "strings", &kv);
         if (rc) return rc;
-        if (kv->count > MAX_TOKENS) return FAIL(b, QIG_ERR_UNSUPPORTED, "%s: %llu merges (this build reads at most %d)", b->file, (unsigned long long)kv->count, MAX_TOKENS);
+        if (kv->count > MAX_TOKENS)
+            return FAIL(b, QIG_ERR_UNSUPPORTED, "%s: %llu merges (this build reads at most %d)", b->file, (unsigned long long)kv->count, MAX_TOKENS);
         t->n_merges = (uint32_t)kv->count;
     }
     uint32_t size = table_size(t->n_merges);
