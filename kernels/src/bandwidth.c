@@ -18,6 +18,7 @@ enum {
     AHEAD = 2048,          /* bytes a prefetch runs ahead */
     STREAMS = 4,           /* places read side by side, as rows of a matrix are */
     MAX_THREADS = 256,
+    PIECES = 4,            /* a thread: one that comes late takes fewer */
     MIN_TRAFFIC = 1 << 26  /* bytes a timing covers at least, so that the clock and the start of the threads do not count */
 };
 
@@ -25,10 +26,10 @@ typedef enum { PLAIN, PREFETCHED, STREAMED, N_WAYS } read_way;
 
 typedef struct {
     uint8_t *data;
-    uint64_t share; /* bytes a thread reads: a multiple of LINE * STREAMS */
+    uint64_t share; /* bytes of a piece: a multiple of LINE * STREAMS */
     uint64_t passes;
     read_way way;
-    uint64_t sums[MAX_THREADS][WORDS]; /* keeps the reads from being optimized away */
+    uint64_t sums[MAX_THREADS * PIECES][WORDS]; /* keeps the reads from being optimized away */
 } bandwidth_job;
 
 static inline void add_line(uint64_t sum[WORDS], const uint8_t *p) {
@@ -37,10 +38,10 @@ static inline void add_line(uint64_t sum[WORDS], const uint8_t *p) {
     for (int i = 0; i < WORDS; i++) sum[i] += line[i];
 }
 
-static void read_job(void *arg, int t, int n_threads) {
+static void read_piece(void *arg, int item, int thread) {
     bandwidth_job *job = arg;
-    (void)n_threads;
-    const uint8_t *p = job->data + (uint64_t)t * job->share;
+    (void)thread;
+    const uint8_t *p = job->data + (uint64_t)item * job->share;
     const uint64_t n = job->share, part = n / STREAMS;
     uint64_t sum[WORDS] = { 0 };
     for (uint64_t pass = 0; pass < job->passes; pass++) {
@@ -60,13 +61,13 @@ static void read_job(void *arg, int t, int n_threads) {
                 }
         }
     }
-    memcpy(job->sums[t], sum, sizeof sum);
+    memcpy(job->sums[item], sum, sizeof sum);
 }
 
-static void touch_job(void *arg, int t, int n_threads) {
+static void touch_piece(void *arg, int item, int thread) {
     bandwidth_job *job = arg;
-    (void)n_threads;
-    memset(job->data + (uint64_t)t * job->share, t + 1, job->share); /* by the thread that will read it */
+    (void)thread;
+    memset(job->data + (uint64_t)item * job->share, item + 1, job->share);
 }
 
 static double seconds(void) {
@@ -81,21 +82,22 @@ double qig_read_bandwidth(uint64_t bytes, int32_t n_threads, int32_t rounds) {
     bandwidth_job *job = mmap(NULL, sizeof *job, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (job == MAP_FAILED) return 0;
     const uint64_t unit = LINE * STREAMS;
-    job->share = (bytes / (uint64_t)n_threads + unit - 1) / unit * unit;
+    const int pieces = n_threads > 1 ? n_threads * PIECES : 1;
+    job->share = (bytes / (uint64_t)pieces + unit - 1) / unit * unit;
     if (job->share == 0) job->share = unit;
-    const uint64_t total = job->share * (uint64_t)n_threads;
+    const uint64_t total = job->share * (uint64_t)pieces;
     double best = 0;
     void *data = mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     qig_pool *pool = data == MAP_FAILED ? NULL : qig_pool_new(n_threads);
     if (pool) {
         job->data = data;
         job->passes = (MIN_TRAFFIC + total - 1) / total;
-        qig_pool_run(pool, touch_job, job);
+        qig_pool_run(pool, touch_piece, job, pieces);
         for (int32_t r = 0; r < rounds; r++)
             for (read_way way = PLAIN; way < N_WAYS; way++) {
                 job->way = way;
                 double start = seconds();
-                qig_pool_run(pool, read_job, job);
+                qig_pool_run(pool, read_piece, job, pieces);
                 double rate = (double)(total * job->passes) / (seconds() - start);
                 if (rate > best) best = rate;
             }

@@ -1,19 +1,46 @@
 /* forward.c - the forward pass of docs/formats.md over the tokens of one pass, on all threads of the session's pool.
  *
- * Every thread runs the whole of a job; phases end at barriers. A matrix product is divided by output rows, everything that belongs to one
- * token by tokens, attention by (token, head). Each number is computed by one thread in an order that depends on neither the division nor
- * the number of tokens in the pass, so that prefill, decode and any number of threads give the same floats.
+ * The calling thread goes through the phases; each phase is a range of rows, tokens or heads, handed out in pieces. Each number is computed by one
+ * thread in an order that depends on neither the pieces nor the number of tokens in the pass, so that prefill, decode and any number of
+ * threads give the same floats.
  */
 #include "session.h"
 
 #include <math.h>
 #include <string.h>
 
-/* Boundaries of row ranges: a multiple of every kernel's tile; hidden units go by whole quantization blocks. */
-enum { ROW_UNIT = 8, BLOCK = 32 };
+/* Boundaries of row ranges: whole quantization blocks, and a multiple of every kernel's tile. */
+enum { BLOCK = 32, PIECES = 4 /* a thread and phase: one that comes late finds work done, not work waiting */ };
 
-typedef struct { qig_session *s; int32_t pos0, n; } blocks_arg;
-typedef struct { qig_session *s; int32_t row0, n; float *out; } head_arg;
+/* One pass, and the phase that it is in. */
+typedef struct pass pass;
+typedef void phase_fn(pass *a, int lo, int hi, int thread);
+struct pass {
+    qig_session *s;
+    const qig_layer *layer;
+    int32_t l, pos0, n; /* block; position of the first token; tokens */
+    int32_t row0;       /* head: first row of x */
+    float *out;         /* head: logits [n, V] */
+    const qig_tensor *gain; /* norm: its gains, and whether the result is wanted quantized */
+    int quantize;
+    phase_fn *fn;
+    int total, piece;
+};
+
+static void run_piece(void *arg, int item, int thread) {
+    pass *a = arg;
+    const int lo = item * a->piece, hi = a->total - lo < a->piece ? a->total : lo + a->piece;
+    a->fn(a, lo, hi, thread);
+}
+
+/* fn over [0, total), in pieces of a multiple of unit. */
+static void phase(pass *a, phase_fn *fn, int total, int unit) {
+    const int threads = a->s->n_threads, wanted = threads > 1 ? threads * PIECES : 1;
+    a->fn = fn;
+    a->total = total;
+    a->piece = ((total + wanted - 1) / wanted + unit - 1) / unit * unit;
+    qig_pool_run(a->s->pool, run_piece, a, (total + a->piece - 1) / a->piece);
+}
 
 static int quantized(const qig_tensor *w) { return w->type == QIG_Q4_0 || w->type == QIG_Q8_0; }
 
@@ -49,14 +76,6 @@ static void product(const qig_session *s, const qig_tensor *w, const float *x, c
         f(w->data, w->row_bytes, xq, x_width / BLOCK * sizeof(qig_block_a8), y, y_width, (int)w->ne0, lo, hi, n);
     else
         f(w->data, w->row_bytes, x, x_width * sizeof(float), y, y_width, (int)w->ne0, lo, hi, n);
-}
-
-/* The same for this thread's share of the rows. */
-static void product_share(const qig_session *s, const qig_tensor *w, const float *x, const qig_block_a8 *xq, size_t x_width, float *y,
-                          size_t y_width, int n, int t, int nt) {
-    int lo, hi;
-    qig_split(w->ne1, ROW_UNIT, t, nt, &lo, &hi);
-    product(s, w, x, xq, x_width, y, y_width, lo, hi, n);
 }
 
 /* cos and sin of a position's angles, in float64 until they are rounded. */
@@ -184,82 +203,13 @@ static void add_up(qig_session *s, int32_t pos0, int i) {
     sums->curvature += qig_angle(s->x_in + (size_t)i * d, s->x + (size_t)i * d, m->d_model);
 }
 
-/* rmsnorm of row `row` of x to row i of `norm`, quantized too where a product wants that. */
-static void normalize(qig_session *s, int row, int i, const qig_tensor *gain, int quantize) {
-    const qig_model *m = s->model;
-    float *out = s->norm + (size_t)i * s->norm_width;
-    m->ops->rmsnorm(s->x + (size_t)row * (size_t)m->d_model, gain->data, out, m->d_model, m->norm_eps);
-    if (quantize) m->ops->quantize_a8(out, s->norm_q + (size_t)i * (s->norm_width / BLOCK), m->d_model);
-}
+/* --- phases: ranges of tokens, rows of a matrix, states, (head, token) pairs ---------------------------------------------------------- */
 
-/* x += the rows [lo, hi) of `norm` that a product left there. */
-static void add_rows(qig_session *s, int lo, int hi, int n) {
-    const qig_model *m = s->model;
-    for (int i = 0; i < n && lo < hi; i++)
-        m->ops->add(s->x + (size_t)i * (size_t)m->d_model + lo, s->norm + (size_t)i * s->norm_width + lo, hi - lo);
-}
-
-static void attention_half(qig_session *s, int32_t l, int32_t pos0, int n, int t, int nt) {
-    const qig_model *m = s->model;
-    const qig_layer *layer = &m->layers[l];
-    const size_t width = (size_t)m->n_heads * (size_t)m->head_dim, kv_width = (size_t)m->n_kv_heads * (size_t)m->head_dim;
-    float *scratch = s->scratch + (size_t)t * s->scratch_width;
-    int lo, hi;
-
-    product_share(s, &layer->attn_q, s->norm, s->norm_q, s->norm_width, s->wide, s->wide_width, n, t, nt);
-    product_share(s, &layer->attn_k, s->norm, s->norm_q, s->norm_width, s->wide + width, s->wide_width, n, t, nt);
-    product_share(s, &layer->attn_v, s->norm, s->norm_q, s->norm_width, s->wide + width + kv_width, s->wide_width, n, t, nt);
-    qig_pool_barrier(s->pool);
-
-    const int states = m->n_heads + m->n_kv_heads;
-    qig_split((int64_t)n * states, 1, t, nt, &lo, &hi);
-    for (int u = lo; u < hi; u++) make_state(s, l, pos0, u / states, u % states, scratch);
-    qig_pool_barrier(s->pool);
-
-    /* One token: heads are divided. Several: tokens, dealt round because later ones see more keys, head by head because they see the same. */
-    if (n == 1) {
-        qig_split(m->n_heads, 1, t, nt, &lo, &hi);
-        for (int h = lo; h < hi; h++) attend(s, l, pos0, 0, h, scratch);
-    } else {
-        for (int h = 0; h < m->n_heads; h++)
-            for (int i = t; i < n; i += nt) attend(s, l, pos0, i, h, scratch);
-    }
-    qig_pool_barrier(s->pool);
-
-    if (quantized(&layer->attn_output)) {
-        for (int i = t; i < n; i += nt)
-            m->ops->quantize_a8(s->mixed + (size_t)i * width, s->wide_q + (size_t)i * (width / BLOCK), (int)width);
-        qig_pool_barrier(s->pool);
-    }
-    qig_split(m->d_model, ROW_UNIT, t, nt, &lo, &hi);
-    product(s, &layer->attn_output, s->mixed, s->wide_q, width, s->norm, s->norm_width, lo, hi, n);
-    add_rows(s, lo, hi, n);
-}
-
-static void feed_forward_half(qig_session *s, int32_t l, int n, int t, int nt) {
-    const qig_model *m = s->model;
-    const qig_layer *layer = &m->layers[l];
-    const size_t hidden = (size_t)m->hidden_dim;
-    int lo, hi;
-    qig_split(m->hidden_dim, BLOCK, t, nt, &lo, &hi);
-    product(s, &layer->ffn_up, s->norm, s->norm_q, s->norm_width, s->wide, hidden, lo, hi, n);
-    for (int i = 0; i < n && lo < hi; i++) {
-        float *row = s->wide + (size_t)i * hidden;
-        m->ops->relu2(row + lo, hi - lo);
-        if (quantized(&layer->ffn_down)) m->ops->quantize_a8(row + lo, s->wide_q + (size_t)i * (hidden / BLOCK) + lo / BLOCK, hi - lo);
-    }
-    qig_pool_barrier(s->pool);
-    qig_split(m->d_model, ROW_UNIT, t, nt, &lo, &hi);
-    product(s, &layer->ffn_down, s->wide, s->wide_q, hidden, s->norm, s->norm_width, lo, hi, n);
-    add_rows(s, lo, hi, n);
-}
-
-static void blocks_job(void *arg, int t, int nt) {
-    const blocks_arg *a = arg;
+static void embed_tokens(pass *a, int lo, int hi, int thread) {
+    (void)thread;
     qig_session *s = a->s;
     const qig_model *m = s->model;
-    const int n = a->n;
-    for (int i = t; i < n; i += nt) {
+    for (int i = lo; i < hi; i++) {
         float *z = s->norm + (size_t)i * s->norm_width;
         dequantize_row(&m->token_embd, s->tokens[a->pos0 + i], z);
         if (quantized(&m->basin_proj)) m->ops->quantize_a8(z, s->norm_q + (size_t)i * (s->norm_width / BLOCK), m->basin_dim);
@@ -267,58 +217,178 @@ static void blocks_job(void *arg, int t, int nt) {
         s->coupling[i] = qig_coupling(m, (int64_t)a->pos0 + i + 1);
         s->sums[i] = (qig_token_sums){ 0 };
     }
-    qig_pool_barrier(s->pool);
-    product_share(s, &m->basin_proj, s->norm, s->norm_q, s->norm_width, s->x, (size_t)m->d_model, n, t, nt);
-
-    for (int32_t l = 0; l < m->n_layers; l++) {
-        const qig_layer *layer = &m->layers[l];
-        qig_pool_barrier(s->pool);
-        for (int i = t; i < n; i += nt) {
-            if (l > 0) add_up(s, a->pos0, i);
-            memcpy(s->x_in + (size_t)i * (size_t)m->d_model, s->x + (size_t)i * (size_t)m->d_model, (size_t)m->d_model * sizeof(float));
-            normalize(s, i, i, &layer->attn_norm, quantized(&layer->attn_q) || quantized(&layer->attn_k) || quantized(&layer->attn_v));
-        }
-        qig_pool_barrier(s->pool);
-        attention_half(s, l, a->pos0, n, t, nt);
-        qig_pool_barrier(s->pool);
-        for (int i = t; i < n; i += nt) normalize(s, i, i, &layer->ffn_norm, quantized(&layer->ffn_up));
-        qig_pool_barrier(s->pool);
-        feed_forward_half(s, l, n, t, nt);
-    }
-    qig_pool_barrier(s->pool);
-    for (int i = t; i < n; i += nt) add_up(s, a->pos0, i);
 }
 
-static void head_job(void *arg, int t, int nt) {
-    const head_arg *a = arg;
+static void project_rows(pass *a, int lo, int hi, int thread) {
+    (void)thread;
+    qig_session *s = a->s;
+    product(s, &s->model->basin_proj, s->norm, s->norm_q, s->norm_width, s->x, (size_t)s->model->d_model, lo, hi, a->n);
+}
+
+/* x, from row0 on, normed to `norm`. */
+static void norm_tokens(pass *a, int lo, int hi, int thread) {
+    (void)thread;
     qig_session *s = a->s;
     const qig_model *m = s->model;
-    const int n = a->n, parts = qig_logit_parts(m->vocab_size);
-    const size_t vocab = (size_t)m->vocab_size, inner = (size_t)m->head_width;
-    int lo, hi;
-    for (int i = t; i < n; i += nt) normalize(s, a->row0 + i, i, &m->output_norm, quantized(&m->output_down));
-    qig_pool_barrier(s->pool);
-    product_share(s, &m->output_down, s->norm, s->norm_q, s->norm_width, s->wide, inner, n, t, nt);
-    qig_pool_barrier(s->pool);
-    if (quantized(&m->output)) {
-        for (int i = t; i < n; i += nt) m->ops->quantize_a8(s->wide + (size_t)i * inner, s->wide_q + (size_t)i * (inner / BLOCK), m->head_width);
-        qig_pool_barrier(s->pool);
+    for (int i = lo; i < hi; i++) {
+        float *out = s->norm + (size_t)i * s->norm_width;
+        m->ops->rmsnorm(s->x + (size_t)(a->row0 + i) * (size_t)m->d_model, a->gain->data, out, m->d_model, m->norm_eps);
+        if (a->quantize) m->ops->quantize_a8(out, s->norm_q + (size_t)i * (s->norm_width / BLOCK), m->d_model);
     }
-    product_share(s, &m->output, s->wide, s->wide_q, inner, a->out, vocab, n, t, nt);
-    qig_pool_barrier(s->pool);
-    qig_split((int64_t)n * parts, 1, t, nt, &lo, &hi);
+}
+
+static void begin_block(pass *a, int lo, int hi, int thread) {
+    qig_session *s = a->s;
+    const size_t d = (size_t)s->model->d_model;
+    for (int i = lo; i < hi; i++) {
+        if (a->l > 0) add_up(s, a->pos0, i);
+        memcpy(s->x_in + (size_t)i * d, s->x + (size_t)i * d, d * sizeof(float));
+    }
+    norm_tokens(a, lo, hi, thread);
+}
+
+/* Rows of q, k and v, counted through. */
+static void qkv_rows(pass *a, int lo, int hi, int thread) {
+    (void)thread;
+    qig_session *s = a->s;
+    const qig_tensor *parts[] = { &a->layer->attn_q, &a->layer->attn_k, &a->layer->attn_v };
+    int first = 0;
+    for (int k = 0; k < 3; k++) {
+        const int rows = (int)parts[k]->ne1, from = lo > first ? lo - first : 0, to = hi - first < rows ? hi - first : rows;
+        product(s, parts[k], s->norm, s->norm_q, s->norm_width, s->wide + first, s->wide_width, from, to, a->n);
+        first += rows;
+    }
+}
+
+static void make_states(pass *a, int lo, int hi, int thread) {
+    qig_session *s = a->s;
+    const int states = s->model->n_heads + s->model->n_kv_heads;
+    float *scratch = s->scratch + (size_t)thread * s->scratch_width;
+    for (int u = lo; u < hi; u++) make_state(s, a->l, a->pos0, u / states, u % states, scratch);
+}
+
+/* Head by head, because the tokens of one head read the same keys. */
+static void attend_pairs(pass *a, int lo, int hi, int thread) {
+    qig_session *s = a->s;
+    float *scratch = s->scratch + (size_t)thread * s->scratch_width;
+    for (int u = lo; u < hi; u++) attend(s, a->l, a->pos0, u % a->n, u / a->n, scratch);
+}
+
+static void quantize_mixed(pass *a, int lo, int hi, int thread) {
+    (void)thread;
+    qig_session *s = a->s;
+    const size_t width = (size_t)s->model->n_heads * (size_t)s->model->head_dim;
+    for (int i = lo; i < hi; i++) s->model->ops->quantize_a8(s->mixed + (size_t)i * width, s->wide_q + (size_t)i * (width / BLOCK), (int)width);
+}
+
+/* x += the rows [lo, hi) of `norm` that a product left there. */
+static void add_rows(pass *a, int lo, int hi) {
+    qig_session *s = a->s;
+    for (int i = 0; i < a->n; i++)
+        s->model->ops->add(s->x + (size_t)i * (size_t)s->model->d_model + lo, s->norm + (size_t)i * s->norm_width + lo, hi - lo);
+}
+
+static void attention_output_rows(pass *a, int lo, int hi, int thread) {
+    (void)thread;
+    qig_session *s = a->s;
+    const size_t width = (size_t)s->model->n_heads * (size_t)s->model->head_dim;
+    product(s, &a->layer->attn_output, s->mixed, s->wide_q, width, s->norm, s->norm_width, lo, hi, a->n);
+    add_rows(a, lo, hi);
+}
+
+/* Hidden units [lo, hi), lo on a block, up to the quantized input of the second product. */
+static void hidden_rows(pass *a, int lo, int hi, int thread) {
+    (void)thread;
+    qig_session *s = a->s;
+    const size_t hidden = (size_t)s->model->hidden_dim;
+    product(s, &a->layer->ffn_up, s->norm, s->norm_q, s->norm_width, s->wide, hidden, lo, hi, a->n);
+    for (int i = 0; i < a->n; i++) {
+        float *row = s->wide + (size_t)i * hidden + lo;
+        s->model->ops->relu2(row, hi - lo);
+        if (quantized(&a->layer->ffn_down)) s->model->ops->quantize_a8(row, s->wide_q + (size_t)i * (hidden / BLOCK) + lo / BLOCK, hi - lo);
+    }
+}
+
+static void feed_forward_rows(pass *a, int lo, int hi, int thread) {
+    (void)thread;
+    qig_session *s = a->s;
+    product(s, &a->layer->ffn_down, s->wide, s->wide_q, (size_t)s->model->hidden_dim, s->norm, s->norm_width, lo, hi, a->n);
+    add_rows(a, lo, hi);
+}
+
+static void add_up_tokens(pass *a, int lo, int hi, int thread) {
+    (void)thread;
+    for (int i = lo; i < hi; i++) add_up(a->s, a->pos0, i);
+}
+
+static void head_down_rows(pass *a, int lo, int hi, int thread) {
+    (void)thread;
+    qig_session *s = a->s;
+    product(s, &s->model->output_down, s->norm, s->norm_q, s->norm_width, s->wide, (size_t)s->model->head_width, lo, hi, a->n);
+}
+
+static void quantize_head(pass *a, int lo, int hi, int thread) {
+    (void)thread;
+    qig_session *s = a->s;
+    const size_t inner = (size_t)s->model->head_width;
+    for (int i = lo; i < hi; i++) s->model->ops->quantize_a8(s->wide + (size_t)i * inner, s->wide_q + (size_t)i * (inner / BLOCK), (int)inner);
+}
+
+static void vocab_rows(pass *a, int lo, int hi, int thread) {
+    (void)thread;
+    qig_session *s = a->s;
+    product(s, &s->model->output, s->wide, s->wide_q, (size_t)s->model->head_width, a->out, (size_t)s->model->vocab_size, lo, hi, a->n);
+}
+
+static void sum_logits(pass *a, int lo, int hi, int thread) {
+    (void)thread;
+    qig_session *s = a->s;
+    const size_t vocab = (size_t)s->model->vocab_size;
+    const int parts = qig_logit_parts(s->model->vocab_size);
     for (int u = lo; u < hi; u++) {
         size_t first = (size_t)(u % parts) * QIG_LOGIT_PART, left = vocab - first;
         qig_logits_part(a->out + (size_t)(u / parts) * vocab + first, (int)(left < QIG_LOGIT_PART ? left : QIG_LOGIT_PART), &s->parts[u]);
     }
 }
 
+/* --- the pass -------------------------------------------------------------------------------------------------------------------------- */
+
+static void run_block(pass *a) {
+    const qig_model *m = a->s->model;
+    const qig_layer *y = a->layer;
+    a->gain = &y->attn_norm;
+    a->quantize = quantized(&y->attn_q) || quantized(&y->attn_k) || quantized(&y->attn_v);
+    phase(a, begin_block, a->n, 1);
+    phase(a, qkv_rows, (m->n_heads + 2 * m->n_kv_heads) * m->head_dim, BLOCK);
+    phase(a, make_states, a->n * (m->n_heads + m->n_kv_heads), 1);
+    phase(a, attend_pairs, a->n * m->n_heads, 1);
+    if (quantized(&y->attn_output)) phase(a, quantize_mixed, a->n, 1);
+    phase(a, attention_output_rows, m->d_model, BLOCK);
+    a->gain = &y->ffn_norm;
+    a->quantize = quantized(&y->ffn_up);
+    phase(a, norm_tokens, a->n, 1);
+    phase(a, hidden_rows, m->hidden_dim, BLOCK);
+    phase(a, feed_forward_rows, m->d_model, BLOCK);
+}
+
 void qig_forward_blocks(qig_session *s, int32_t pos0, int32_t n) {
-    blocks_arg arg = { s, pos0, n };
-    qig_pool_run(s->pool, blocks_job, &arg);
+    const qig_model *m = s->model;
+    pass a = { .s = s, .pos0 = pos0, .n = n };
+    phase(&a, embed_tokens, n, 1);
+    phase(&a, project_rows, m->d_model, BLOCK);
+    for (a.l = 0; a.l < m->n_layers; a.l++) {
+        a.layer = &m->layers[a.l];
+        run_block(&a);
+    }
+    phase(&a, add_up_tokens, n, 1);
 }
 
 void qig_forward_head(qig_session *s, int32_t row0, int32_t n, float *out) {
-    head_arg arg = { s, row0, n, out };
-    qig_pool_run(s->pool, head_job, &arg);
+    const qig_model *m = s->model;
+    pass a = { .s = s, .n = n, .row0 = row0, .out = out, .gain = &m->output_norm, .quantize = quantized(&m->output_down) };
+    phase(&a, norm_tokens, n, 1);
+    phase(&a, head_down_rows, m->head_width, BLOCK);
+    if (quantized(&m->output)) phase(&a, quantize_head, n, 1);
+    phase(&a, vocab_rows, m->vocab_size, BLOCK);
+    phase(&a, sum_logits, n * qig_logit_parts(m->vocab_size), 1);
 }

@@ -1,4 +1,9 @@
-/* pool.c - threads for the token loop; pool.h has the contract. */
+/* pool.c - threads for the token loop; pool.h has the contract.
+ *
+ * A phase is published as one 64-bit ticket: | generation 32 | items 16 | next item 16 |. A thread takes an item by counting the ticket up with a
+ * compare-and-swap; where that succeeds, the phase had an item left and so was not over, hence fn and arg, read before, were its own. A thread
+ * that sleeps through phases therefore harms nothing: its old ticket no longer fits.
+ */
 #include "pool.h"
 
 #include <limits.h>
@@ -10,20 +15,25 @@
 
 /* Small and explicit: musl's default (128 KiB) is not enough under sanitizers, glibc's (8 MiB) is wasteful. */
 #define STACK_BYTES (512 * 1024)
+/* Looks before a waiting thread sleeps: some 100 microseconds, longer than anything between two phases of a token takes. */
+enum { SPINS = 4000 };
 
 typedef struct {
-    _Alignas(64) atomic_uint value; /* a generation; it changes when the waiting ends */
+    _Alignas(64) atomic_uint value; /* changes when the waiting ends */
     atomic_uint sleepers;
 } event;
 
 struct qig_pool {
-    event start, phase;
-    _Alignas(64) atomic_uint arrived;
-    _Alignas(64) pthread_mutex_t mutex;
+    event start, finish;
+    _Alignas(64) _Atomic uint64_t ticket;
+    _Alignas(64) atomic_uint done; /* items of this phase that are */
+    _Alignas(64) _Atomic(qig_pool_fn *) fn;
+    _Atomic(void *) arg;
+    atomic_int stop;
+    pthread_mutex_t mutex;
     pthread_cond_t cond;
-    qig_pool_fn *fn;
-    void *arg;
-    int n_threads, spins, stop;
+    int n_threads, spins;
+    uint32_t generation;
     struct worker { qig_pool *pool; int index; pthread_t thread; } *workers; /* [n_threads - 1] */
 };
 
@@ -57,40 +67,47 @@ static void signal_event(qig_pool *p, event *e) {
     pthread_mutex_unlock(&p->mutex);
 }
 
-void qig_pool_barrier(qig_pool *p) {
-    if (p->n_threads == 1) return;
-    unsigned old = atomic_load_explicit(&p->phase.value, memory_order_acquire);
-    if (atomic_fetch_add(&p->arrived, 1) + 1 == (unsigned)p->n_threads) {
-        atomic_store_explicit(&p->arrived, 0, memory_order_relaxed); /* before the release in signal_event */
-        signal_event(p, &p->phase);
-    } else {
-        wait_past(p, &p->phase, old);
+/* Takes and does items until the phase has none left. */
+static void work(qig_pool *p, int thread) {
+    uint64_t t = atomic_load_explicit(&p->ticket, memory_order_acquire);
+    while ((t & 0xffff) < ((t >> 16) & 0xffff)) {
+        qig_pool_fn *fn = atomic_load_explicit(&p->fn, memory_order_relaxed);
+        void *arg = atomic_load_explicit(&p->arg, memory_order_relaxed);
+        if (!atomic_compare_exchange_weak_explicit(&p->ticket, &t, t + 1, memory_order_acq_rel, memory_order_acquire)) continue;
+        fn(arg, (int)(t & 0xffff), thread);
+        if (atomic_fetch_add_explicit(&p->done, 1, memory_order_acq_rel) + 1 == ((t >> 16) & 0xffff)) signal_event(p, &p->finish);
+        t = atomic_load_explicit(&p->ticket, memory_order_acquire);
     }
 }
 
 static void *worker_main(void *arg) {
     struct worker *w = arg;
     qig_pool *p = w->pool;
-    for (unsigned seen = 0;; seen++) {
+    for (unsigned seen = 0;;) {
         wait_past(p, &p->start, seen);
-        if (p->stop) return NULL;
-        p->fn(p->arg, w->index, p->n_threads);
-        qig_pool_barrier(p);
+        seen = atomic_load(&p->start.value);
+        if (atomic_load(&p->stop)) return NULL;
+        work(p, w->index);
     }
 }
 
-void qig_pool_run(qig_pool *p, qig_pool_fn *fn, void *arg) {
-    if (p->n_threads > 1) {
-        p->fn = fn;
-        p->arg = arg;
-        signal_event(p, &p->start);
+void qig_pool_run(qig_pool *p, qig_pool_fn *fn, void *arg, int n_items) {
+    if (p->n_threads == 1 || n_items <= 1) {
+        for (int i = 0; i < n_items; i++) fn(arg, i, 0);
+        return;
     }
-    fn(arg, 0, p->n_threads);
-    qig_pool_barrier(p);
+    const unsigned before = atomic_load_explicit(&p->finish.value, memory_order_relaxed);
+    atomic_store_explicit(&p->fn, fn, memory_order_relaxed);
+    atomic_store_explicit(&p->arg, arg, memory_order_relaxed);
+    atomic_store_explicit(&p->done, 0, memory_order_relaxed);
+    atomic_store_explicit(&p->ticket, (uint64_t)++p->generation << 32 | (uint64_t)n_items << 16, memory_order_release);
+    signal_event(p, &p->start);
+    work(p, 0);
+    wait_past(p, &p->finish, before);
 }
 
 static void stop_workers(qig_pool *p, int started) {
-    p->stop = 1;
+    atomic_store(&p->stop, 1);
     signal_event(p, &p->start);
     for (int i = 0; i < started; i++) pthread_join(p->workers[i].thread, NULL);
 }
@@ -101,7 +118,7 @@ qig_pool *qig_pool_new(int n_threads) {
     qig_pool *p = mem;
     *p = (qig_pool){ .n_threads = n_threads };
     /* With more threads than processors a spinning thread keeps the one it waits for from running. */
-    p->spins = n_threads <= qig_cpu_count() ? 4000 : 0;
+    p->spins = n_threads <= qig_cpu_count() ? SPINS : 0;
     p->workers = calloc((size_t)n_threads, sizeof *p->workers);
     if (!p->workers) {
         free(p);
