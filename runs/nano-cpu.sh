@@ -8,7 +8,7 @@ source runs/nano-data.sh
 train() {
     local again=()
     compgen -G "$OUT/$1/step-*" > /dev/null && again=(--resume)
-    nice -n 10 $QIG_EDGE train --preset "$1" --out "$OUT/$1" --shards "$OUT/shards" --tokens "${TOKENS:-20100000}" --eval-tokens 4000000 --compile --threads 1 "${again[@]}" \
+    nice -n 10 $QIG_EDGE train --preset "$1" --out "$OUT/$1" --shards "$OUT/shards" --tokens "${TOKENS:-20100000}" --eval-tokens 5000000 --compile --threads 1 "${again[@]}" \
         $FIRST $FINAL > "$OUT/$1.log" 2>&1
 }
 if [ ! -s "$OUT/shards/manifest.json" ]; then # once, before two processes would both do it
