@@ -8,6 +8,7 @@
 
 #include <limits.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -133,12 +134,17 @@ qig_pool *qig_pool_new(int n_threads) {
     if (stack < (size_t)PTHREAD_STACK_MIN) stack = (size_t)PTHREAD_STACK_MIN;
 #endif
     pthread_attr_setstacksize(&attr, stack);
+    /* Signals are the caller's: a thread of the pool that took one would leave the caller waiting for what it interrupts. */
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
     int started = 0;
     for (; started < n_threads - 1; started++) {
         p->workers[started].pool = p;
         p->workers[started].index = started + 1;
         if (pthread_create(&p->workers[started].thread, &attr, worker_main, &p->workers[started]) != 0) break;
     }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attr);
     if (started < n_threads - 1) {
         stop_workers(p, started);
