@@ -78,7 +78,9 @@ def test_float32_file_equals_float64(tmp_path: Path, isa: str, shape: dict, math
 @pytest.mark.parametrize("kind", ["F16", "Q8_0", "Q4_0"])
 @pytest.mark.parametrize("maths", ["pure", "phases", "no-phases", "margin", "tied"])
 def test_quantized_file_equals_emulated_rounding(tmp_path: Path, isa: str, kind: str, maths: str) -> None:
-    t = Tiny(type=kind, types=(("blk.1.attn_v", "F16"), ("blk.0.ffn_down", "Q8_0"), ("output_down", "F32")), **MATHS[maths])
+    t = Tiny(
+        type=kind, types=(("blk.1.attn_v", "F16"), ("blk.0.ffn_down", "Q8_0"), ("output_down", "F32")), **MATHS[maths]
+    )
     weights, ids = tiny.write(tmp_path / "m.gguf", t), tokens_of(t, 24)
     run = tiny.forward(t, weights, ids, "i8")
     with NativeModel(tmp_path / "m.gguf", isa) as model, model.session(n_threads=1) as session:
@@ -154,7 +156,11 @@ def test_unobserved_prompts_leave_the_running_mean_alone(tmp_path: Path) -> None
         session.eval(ids[:10])
         session.eval([ids[10]])
         kept = records(session, 11)
-        assert kept["surprise"][0] == 0 and np.isnan(kept["surprise"][1:10]).all() and np.isnan(kept["confidence"][:9]).all()
+        assert (
+            kept["surprise"][0] == 0
+            and np.isnan(kept["surprise"][1:10]).all()
+            and np.isnan(kept["confidence"][:9]).all()
+        )
         purity = run.confidence[9] / (1 - _mean(run.surprise[1:10]))
         assert abs(kept["confidence"][9] - purity) <= 1e-4
         assert abs(kept["surprise"][10] - run.surprise[10]) <= 2e-3
@@ -182,7 +188,10 @@ def test_bytes_read(tmp_path: Path) -> None:
             assert session.telemetry(i).blocks_run == t.layers
         session.rollback(0)
         session.eval(ids[:8])
-        shared = [session.telemetry(i).bytes_read - t.layers * t.kv_heads * (i + 1) * (t.state_dim + t.head_dim + 8) for i in range(8)]
+        shared = [
+            session.telemetry(i).bytes_read - t.layers * t.kv_heads * (i + 1) * (t.state_dim + t.head_dim + 8)
+            for i in range(8)
+        ]
         assert len(set(shared)) == 1 and model.info.weight_bytes / 8 < shared[0] < model.info.weight_bytes / 4
 
 
@@ -327,7 +336,9 @@ def test_draws_follow_the_distribution(tmp_path: Path, drawing: Sampling) -> Non
         terms = [(o - e) ** 2 / e for o, e in zip(observed, wanted, strict=True) if e > 0]
         assert len(terms) > 3
         df = len(terms) - 1
-        assert sum(terms) <= df + 3 * math.sqrt(2 * df) + 4, f"chi-square {sum(terms)} at {df} degrees (seed {drawing.seed})"
+        assert sum(terms) <= df + 3 * math.sqrt(2 * df) + 4, (
+            f"chi-square {sum(terms)} at {df} degrees (seed {drawing.seed})"
+        )
         session.set_sampler(drawing)
         assert [session.sample() for _ in range(50)] == draws[:50]
         session.set_sampler(Sampling(**{**drawing.__dict__, "seed": drawing.seed + 1}))
@@ -342,6 +353,10 @@ def test_greedy_takes_the_highest(tmp_path: Path) -> None:
             session.sample()
         session.eval(tokens_of(t, 8))
         best = int(np.argmax(session.logits()))
-        for drawing in (Sampling.greedy(), Sampling(top_k=1, repeat_penalty=1.0), Sampling(min_p=1.0, repeat_penalty=1.0)):
+        for drawing in (
+            Sampling.greedy(),
+            Sampling(top_k=1, repeat_penalty=1.0),
+            Sampling(min_p=1.0, repeat_penalty=1.0),
+        ):
             session.set_sampler(drawing)
             assert {session.sample() for _ in range(20)} == {best}

@@ -27,7 +27,20 @@ tiny = importlib.util.module_from_spec(_spec)
 sys.modules["qig_tiny"] = tiny
 _spec.loader.exec_module(tiny)
 
-DRAWN = ["--temp", "1.2", "--top-k", "60", "--top-p", "0.97", "--min-p", "0.01", "--repeat-penalty", "1.2", "--seed", "12"]
+DRAWN = [
+    "--temp",
+    "1.2",
+    "--top-k",
+    "60",
+    "--top-p",
+    "0.97",
+    "--min-p",
+    "0.01",
+    "--repeat-penalty",
+    "1.2",
+    "--seed",
+    "12",
+]
 DRAWING = Sampling(temperature=1.2, top_k=60, top_p=0.97, min_p=0.01, repeat_penalty=1.2, seed=12)
 LIMIT = 120  # seconds until a hanging program counts as failed
 
@@ -55,7 +68,9 @@ def test_generate_is_the_packages_text(model: Path) -> None:
     with NativeModel(model) as opened:
         for n, ctx in ((20, 0), (150, 0), (70, 24)):  # the second and the third slide
             with opened.session(n_ctx=ctx) as session:
-                want = "Hälp" + "".join(generate(opened, session, "Hälp", sampling=DRAWING, max_tokens=n, stats=Stats()))
+                want = "Hälp" + "".join(
+                    generate(opened, session, "Hälp", sampling=DRAWING, max_tokens=n, stats=Stats())
+                )
             got = ok("generate", model, "-p", "Hälp", "-n", n, "--ctx", ctx, *DRAWN)
             assert got.decode("utf-8") == want + "\n"
             assert ok("generate", model, f"-n{n}", f"--ctx={ctx}", *DRAWN, "-t", 3, text="Hälp\n") == got
@@ -88,7 +103,8 @@ def test_info(model: Path) -> None:
     told = json.loads(ok("info", model, "--json", "--tensors"))
     with NativeModel(model) as opened:
         assert {k: told[k] for k in ("n_params", "file_bytes", "weight_bytes", "isa", "file_type", "vocab_size")} == {
-            k: getattr(opened.info, k) for k in ("n_params", "file_bytes", "weight_bytes", "isa", "file_type", "vocab_size")
+            k: getattr(opened.info, k)
+            for k in ("n_params", "file_bytes", "weight_bytes", "isa", "file_type", "vocab_size")
         }
         assert [t["name"] for t in told["tensors"]] == [t.name for t in opened.tensors()]
     assert told["isa_list"].split(",") == isa_list() and told["chat"] is True
@@ -111,10 +127,17 @@ def test_telemetry_and_stats_go_to_stderr(model: Path) -> None:
 
 
 def test_bench(model: Path) -> None:
-    told = json.loads(ok("bench", model, "--json", "--prefill", 40, "--decode", 8, "--depths", "0,30,90", "--repeat", 3, "-t", 1))
+    told = json.loads(
+        ok("bench", model, "--json", "--prefill", 40, "--decode", 8, "--depths", "0,30,90", "--repeat", 3, "-t", 1)
+    )
     assert [d["depth"] for d in told["decode"]] == [0, 30, 90]
     assert [d["fits"] for d in told["decode"]] == [True, True, False]
-    for series in (told["load_ms"], told["first_token"]["ms"], told["prefill"]["tokens_per_second"], told["decode"][1]["tokens_per_second"]):
+    for series in (
+        told["load_ms"],
+        told["first_token"]["ms"],
+        told["prefill"]["tokens_per_second"],
+        told["decode"][1]["tokens_per_second"],
+    ):
         assert len(series["samples"]) == (5 if series is told["load_ms"] else 3)
         assert min(series["samples"]) == series["min"] <= series["median"] <= series["max"] == max(series["samples"])
         assert series["min"] > 0 and abs(series["spread"] - (series["max"] - series["min"])) <= 1e-6 * series["max"]
@@ -145,7 +168,13 @@ def test_bench(model: Path) -> None:
 )  # fmt: skip
 def test_bad_input_is_one_line_and_exit_code_2(model: Path, tmp_path: Path, args: tuple[str, ...]) -> None:
     (tmp_path / "text").write_text("Once upon a time\n")
-    names = {"MODEL": model, "OTHER": model, "MISSING": tmp_path / "nope.gguf", "TEXT": tmp_path / "text", "FOLDER": tmp_path}
+    names = {
+        "MODEL": model,
+        "OTHER": model,
+        "MISSING": tmp_path / "nope.gguf",
+        "TEXT": tmp_path / "text",
+        "FOLDER": tmp_path,
+    }
     done = run(*(names.get(a, a) for a in args))
     assert done.returncode == 2 and done.stdout == b""
     line = done.stderr.decode()
@@ -173,7 +202,9 @@ def test_a_full_disk_is_said(model: Path) -> None:
 def test_interrupt_stops_generate(model: Path) -> None:
     command = [program_path(), "generate", model, "-p", "x", "-n", str(2**20), "--stats", "--temp", "1"]
     for seed in range(20):  # until a seed does not draw the end of text at once
-        with subprocess.Popen([*command, "--seed", str(seed)], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        with subprocess.Popen(
+            [*command, "--seed", str(seed)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
             assert process.stdout and process.stderr
             if len(process.stdout.read(200)) == 200:
                 process.send_signal(signal.SIGINT)

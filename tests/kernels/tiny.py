@@ -67,7 +67,12 @@ def write(path: Path, t: Tiny) -> Weights:
     for n in range(t.layers):
         p = f"blk.{n}."
         width, kv = t.heads * t.head_dim, t.kv_heads * t.head_dim
-        matrices |= {p + "attn_q": (width, t.d), p + "attn_k": (kv, t.d), p + "attn_v": (kv, t.d), p + "attn_output": (t.d, width)}
+        matrices |= {
+            p + "attn_q": (width, t.d),
+            p + "attn_k": (kv, t.d),
+            p + "attn_v": (kv, t.d),
+            p + "attn_output": (t.d, width),
+        }
         matrices |= {p + "ffn_up": (t.hidden, t.d), p + "ffn_down": (t.d, t.hidden)}
         vectors |= {p + "attn_norm": rng.uniform(0.5, 1.5, t.d), p + "ffn_norm": rng.uniform(0.5, 1.5, t.d)}
         vectors[p + "attn_temp"] = rng.uniform(0.08, 0.4, t.heads)
@@ -83,7 +88,9 @@ def write(path: Path, t: Tiny) -> Weights:
     out, quantized, exceptions = {}, set(), dict(t.types)
     for name, shape in matrices.items():
         kind = exceptions.get(name, t.type)
-        values = (rng.standard_normal(shape) * (1.5 / shape[1] ** 0.5 if name != "token_embd" else 1)).astype(np.float32)
+        values = (rng.standard_normal(shape) * (1.5 / shape[1] ** 0.5 if name != "token_embd" else 1)).astype(
+            np.float32
+        )
         if name == "output":
             values[: len(CONTROL)] = 0  # logits of 0: a greedy text does not end
         data = gguf.quants.quantize(values, TYPES[kind])
@@ -194,12 +201,20 @@ def forward(t: Tiny, w: Weights, tokens: list[int], cache: str) -> Run:
         out = np.zeros((n, t.heads, t.head_dim))
         for head in range(t.heads):
             g = head // (t.heads // t.kv_heads)
-            gains = (w.by_name[p + "attn_q_gain"][head], w.by_name[p + "attn_k_gain"][g]) if t.state == "diagonal" else (1, 1)
+            gains = (
+                (w.by_name[p + "attn_q_gain"][head], w.by_name[p + "attn_k_gain"][g])
+                if t.state == "diagonal"
+                else (1, 1)
+            )
             queries, keys, values = states(t, q[:, head], gains[0]), states(t, k[:, g], gains[1]), v[:, g]
             if cache == "i8":
-                queries, keys, values = (np.stack([_int8(row, u) for row in m]) for m, u in ((queries, True), (keys, True), (values, False)))
+                queries, keys, values = (
+                    np.stack([_int8(row, u) for row in m]) for m, u in ((queries, True), (keys, True), (values, False))
+                )
             for i in range(n):
-                a, near = weights_of(t, keys[: i + 1] @ queries[i], r[i], w.by_name[p + "attn_temp"][head], t.slopes[head])
+                a, near = weights_of(
+                    t, keys[: i + 1] @ queries[i], r[i], w.by_name[p + "attn_temp"][head], t.slopes[head]
+                )
                 closest = min(closest, near)
                 active[i] += (a > 0).sum()
                 if i:
@@ -221,7 +236,16 @@ def forward(t: Tiny, w: Weights, tokens: list[int], cache: str) -> Run:
             m += (surprise[i] - m) / 16
         confidence[i] = (probabilities[i] ** 2).sum() * (1 - m)
     units = t.layers * t.heads
-    return Run(logits, phi / units, active / (units * (np.arange(n) + 1)), curvature / t.layers, 64 * r, surprise, confidence, closest)
+    return Run(
+        logits,
+        phi / units,
+        active / (units * (np.arange(n) + 1)),
+        curvature / t.layers,
+        64 * r,
+        surprise,
+        confidence,
+        closest,
+    )
 
 
 def states(t: Tiny, x: np.ndarray, gain: float) -> np.ndarray:
