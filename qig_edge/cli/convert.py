@@ -120,7 +120,9 @@ def _convert(
                 with partial.open("rb") as file:
                     os.fsync(file.fileno())
             except OSError as e:
-                raise CheckpointError(f"cannot write '{out}': {e.strerror or e}; nothing was left there") from None
+                # numpy tells of a short write only how many bytes it was short
+                why = e.strerror or "the disk took only a part of it: it is full, or a limit holds"
+                raise CheckpointError(f"cannot write '{out}': {why}; nothing was left there") from None
             with NativeModel(partial) as opened:
                 file_bytes, parameters, bits = verification.size(opened)
                 if verify:

@@ -51,6 +51,12 @@ Long ago sailors found their way by the stars. They knew that one of them hardly
 around it in the course of a night. Its height above the horizon told them how far north they were. How far east or
 west they had come was a harder question, because for that one must know the time at home, and no clock could keep
 it on a rolling ship. The answer took two hundred years, and it was a watchmaker who found it in the end.
+
+The market opens at seven on Saturdays. Farmers bring apples, eggs, cheese and flowers, and the fishmonger
+comes all the way from the coast. "How much are the pears?" a woman asks. "Two for the price of one, because
+it is late," says the boy behind the table. He wants to go home and play. She takes six, counts her coins and
+gives him one more for himself. On the other side of the square somebody plays the violin, and a small crowd
+has gathered around the fountain to listen. Nobody is in a hurry today.
 """
 
 

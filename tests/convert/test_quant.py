@@ -17,7 +17,9 @@ CASES: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
     "wide range of scales": lambda rng: rng.normal(size=(64, 256)) * np.exp(rng.uniform(-30, 10, (64, 1))),
     "huge": lambda rng: rng.normal(size=(32, 64)) * 1e5,
     "scales that are subnormal halves": lambda rng: rng.normal(size=(32, 64)) * 1e-6,
-    "zero blocks": lambda rng: rng.normal(size=(32, 128)) * (rng.random((32, 4, 1)) < 0.5).repeat(32, 2).reshape(32, 128),
+    "zero blocks": lambda rng: (
+        rng.normal(size=(32, 128)) * (rng.random((32, 4, 1)) < 0.5).repeat(32, 2).reshape(32, 128)
+    ),
     "one value": lambda rng: np.where(np.arange(64) == 7, rng.normal(size=(16, 1)), 0.0),
     "two of the largest magnitude": lambda rng: rng.choice([-3.0, 3.0, 1.0, 0.0], size=(64, 64)),
     "integers, half-way points": lambda rng: rng.integers(-127, 128, (128, 64)) / 2,
@@ -45,8 +47,13 @@ def test_torch_rounds_weights_as_gguf_does(
     assert w.size >= 1024
     assert np.isfinite(theirs).all()
     # 0.0 and -0.0 are the same weight
-    different = np.argwhere(~((ours == theirs) & (np.signbit(ours) == np.signbit(theirs)) | ((ours == 0) & (theirs == 0))))
-    assert len(different) == 0, (len(different), [(w[tuple(i)], ours[tuple(i)], theirs[tuple(i)]) for i in different[:3]])
+    different = np.argwhere(
+        ~((ours == theirs) & (np.signbit(ours) == np.signbit(theirs)) | ((ours == 0) & (theirs == 0)))
+    )
+    assert len(different) == 0, (
+        len(different),
+        [(w[tuple(i)], ours[tuple(i)], theirs[tuple(i)]) for i in different[:3]],
+    )
 
 
 def test_activations_round_half_to_even() -> None:

@@ -47,7 +47,12 @@ def test_training_rounds_what_the_q4_recipe_says() -> None:
 def test_rows_that_do_not_divide_are_f16_in_training_too() -> None:
     config = tiny_config(hidden_dim=80, basin_dim=48)
     kinds = quantized_parts(config)
-    assert {k for k, v in kinds.items() if v == "f16"} == {"blocks.0.ffn.down", "blocks.1.ffn.down", "embedding", "embedding.proj"}
+    assert {k for k, v in kinds.items() if v == "f16"} == {
+        "blocks.0.ffn.down",
+        "blocks.1.ffn.down",
+        "embedding",
+        "embedding.proj",
+    }
     model = Kernel(config)
     model.fake_quantize(kinds, True)
 

@@ -60,7 +60,10 @@ def test_torch_still_computes_them(recipe: str, expected: dict[str, Any], logits
     assert_close(out.logits[0].numpy(), logits[recipe], recipe)
     share = 1e-2 if recipe == "f32" else 1.0
     for field, tolerance in FIELDS.items():
-        assert np.abs(getattr(out.telemetry, field)[0].numpy() - expected["telemetry"][recipe][field]).max() <= tolerance * share
+        assert (
+            np.abs(getattr(out.telemetry, field)[0].numpy() - expected["telemetry"][recipe][field]).max()
+            <= tolerance * share
+        )
 
 
 def assert_close(ours: np.ndarray, stored: np.ndarray, recipe: str) -> None:
@@ -102,7 +105,11 @@ def test_greedy_text_of_every_kernel_set(recipe: str, expected: dict[str, Any]) 
         with NativeModel(FILES[recipe], isa) as model:
             for prompt, wanted in zip(expected["prompts"], expected["greedy"][recipe], strict=True):
                 text = prompt.get("text")
-                ids = model.tokenize(text) if text else [*model.chat_turn("user", prompt["chat"]), *model.chat_turn("assistant", None)]
+                ids = (
+                    model.tokenize(text)
+                    if text
+                    else [*model.chat_turn("user", prompt["chat"]), *model.chat_turn("assistant", None)]
+                )
                 assert ids == prompt["ids"]
                 texts.append(follow(model, ids, wanted))
                 if texts[-1] == len(wanted["ids"]):
@@ -119,7 +126,9 @@ def follow(model: NativeModel, prompt: list[int], wanted: dict[str, Any]) -> int
         for step, token in enumerate(wanted["ids"]):
             best = int(session.logits().argmax())
             if best != token:
-                assert ties.get(step) == best, f"step {step}: token {best} instead of {token}, and no near-tie is listed there"
+                assert ties.get(step) == best, (
+                    f"step {step}: token {best} instead of {token}, and no near-tie is listed there"
+                )
                 return step
             session.eval([token])
     return len(wanted["ids"])

@@ -1,0 +1,185 @@
+"""What the writer puts into a file: keys, tokenizer, tensors and fallbacks of docs/formats.md; and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import pytest
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+from qig_edge.convert.names import tensor_names
+from qig_edge.convert.recipe import load_recipe
+from qig_edge.errors import CheckpointError
+from qig_edge.model.kernel import Kernel
+from qig_edge.runtime.native import NativeModel
+from qig_edge.train.tokenizer import CHAT_TEMPLATE, CONTROL, encode_documents
+from tests.convert.tiny import KINDS, TEXT, VOCAB, random_kernel, tiny_config, tiny_tokenizer, write
+
+
+def opened(path: Path) -> gguf.GGUFReader:
+    NativeModel(path).close()  # the Python reader trusts what it reads
+    return gguf.GGUFReader(path)
+
+
+def documented_keys(repository: Path) -> set[str]:
+    """Keys in the first column of docs/formats.md's table; ".name" continues the key before it."""
+    section = (repository / "docs" / "formats.md").read_text("utf-8").split("### Keys")[1].split("### Tensors")[0]
+    keys = set()
+    for row in re.findall(r"^\| (`.+?) \|", section, re.M):
+        names = re.findall(r"`([^`]+)`", row)
+        for name in names:
+            keys.add(names[0].rpartition(".")[0] + name if name.startswith(".") else name)
+    return keys
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_keys_are_the_documented_ones(tmp_path: Path, repository: Path, kind: str) -> None:
+    config = tiny_config(**KINDS[kind])
+    write(tmp_path / "m.gguf", Kernel(config), "q4")
+    fields = opened(tmp_path / "m.gguf").fields
+    written = {k for k in fields if not k.startswith("GGUF.")}
+    documented = documented_keys(repository)
+    assert len(documented) > 30
+    absent = set() if config.state == "diagonal" else {"qig.attention.state_phases"}
+    absent |= set() if config.decay else {"qig.attention.decay_slopes"}
+    assert written == documented - absent
+    values = {k: fields[k].contents() for k in written}
+    assert (values["general.architecture"], values["general.name"], values["general.alignment"]) == ("qig", "tiny", 32)
+    assert values["qig.context_length"] == config.context_length
+    assert values["qig.attention.metric"] == config.metric
+    assert values["qig.gate.margin"] == np.float32(config.gate_margin)
+    assert values["tokenizer.chat_template"] == CHAT_TEMPLATE
+    assert [values[f"qig.chat.{k}"] for k in ("system", "user", "assistant", "end")] == list(CONTROL[1:])
+    if config.decay:
+        assert values["qig.attention.decay_slopes"] == config.decay_slopes()
+
+
+@pytest.mark.parametrize("recipe", ["f32", "f16", "q8", "q4"])
+def test_tensors_hold_the_weights(tmp_path: Path, recipe: str) -> None:
+    model = random_kernel(tiny_config(state="diagonal", head_rank=64), 3)
+    write(tmp_path / "m.gguf", model, recipe)
+    stored = {t.name: t for t in opened(tmp_path / "m.gguf").tensors}
+    names = tensor_names(model.config)
+    assert set(stored) == {n.gguf for n in names}
+    weights = model.state_dict()
+    for n in names:
+        t = stored[n.gguf]
+        kind = gguf.GGMLQuantizationType[load_recipe(recipe).kind(n).upper()]
+        assert t.tensor_type == kind
+        assert tuple(t.shape) == n.shape[::-1]
+        w = weights[n.torch].numpy()
+        w = np.exp(w.astype(np.float64)).astype(np.float32) if n.exponential else w
+        assert t.data.tobytes() == gguf.quants.quantize(w, kind).tobytes(), n.gguf
+
+
+def test_odd_rows_become_f16_with_a_note(tmp_path: Path) -> None:
+    model = random_kernel(tiny_config(hidden_dim=80, basin_dim=48), 1)
+    written = write(tmp_path / "m.gguf", model, "q4")
+    kinds = {t.name: t.tensor_type.name for t in opened(tmp_path / "m.gguf").tensors}
+    assert {k for k, v in kinds.items() if v == "F16"} == {
+        "token_embd.weight", "basin_proj.weight", "blk.0.ffn_down.weight", "blk.1.ffn_down.weight"
+    }  # fmt: skip
+    assert written.notes == [
+        "2 tensors (token_embd.weight, ...) are F16: rows of 48 weights do not divide into blocks of 32",
+        "2 tensors (blk.0.ffn_down.weight, ...) are F16: rows of 80 weights do not divide into blocks of 32",
+    ]
+    assert not write(tmp_path / "m.gguf", model, "f32").notes
+    with NativeModel(tmp_path / "m.gguf") as native, native.session() as session:
+        session.eval([1, 2, 3])
+
+
+def test_tokenizer_comes_back(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer()
+    write(tmp_path / "m.gguf", Kernel(tiny_config()), "q8", tokenizer)
+    with NativeModel(tmp_path / "m.gguf") as native:
+        for text in (*TEXT, "<|end|> is text here", "", " ", "\x00\x7f\u0085 �"):
+            tokenizer.encode_special_tokens = True
+            assert native.tokenize(text) == tokenizer.encode(text).ids
+            tokenizer.encode_special_tokens = False
+            assert native.tokenize(text, parse_special=True) == tokenizer.encode(text).ids
+            assert native.detokenize(native.tokenize(text)).decode() == text
+        assert (native.eos, native.eot) == (0, 4)
+        turns = (("system", "Be brief."), ("user", "The hen? <|end|>"), ("assistant", "No."))
+        from qig_edge.train.sources import Document
+
+        assert [i for role, text in turns for i in native.chat_turn(role, text)] + [0] == encode_documents(
+            tokenizer, [Document(turns)]
+        )[0]
+
+
+def test_a_smaller_tokenizer_is_filled_up(tmp_path: Path) -> None:
+    """Ids that no text has are control tokens: drawn by chance they show nothing."""
+    tokenizer = tiny_tokenizer(280)
+    write(tmp_path / "m.gguf", Kernel(tiny_config()), "q4", tokenizer)
+    with NativeModel(tmp_path / "m.gguf") as native:
+        assert native.info.vocab_size == VOCAB
+        assert native.token_bytes(290) == b""
+        assert native.tokenize(TEXT[0]) == tokenizer.encode(TEXT[0]).ids
+
+
+def broken(change: dict[str, Any], part: str | None = "model") -> Tokenizer:
+    table = json.loads(tiny_tokenizer().to_str())
+    (table if part is None else table[part]).update(change)
+    return Tokenizer.from_str(json.dumps(table))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Tokenizer(models.WordLevel({"a": 0}, "a")), "model.type is 'WordLevel'"),
+        (lambda: broken({"add_prefix_space": True}, "pre_tokenizer"), "add_prefix_space is True"),
+        (lambda: broken({"use_regex": False}, "pre_tokenizer"), "use_regex is False"),
+        (lambda: broken({"ignore_merges": True}), "ignore_merges is True"),
+        (lambda: broken({"dropout": 0.1}), "dropout is 0.1"),
+        (lambda: broken({"normalizer": json.loads(normalizers_json())}, None), "normalizer is "),
+        (lambda: broken({"pre_tokenizer": None}, None), "pre_tokenizer.type is None"),
+        (lambda: tiny_tokenizer(VOCAB + 5), f"has the id {VOCAB + 4}, the model's vocab_size is {VOCAB}"),
+    ],
+)
+def test_other_tokenizers_are_refused(tmp_path: Path, make: Any, message: str) -> None:
+    with pytest.raises(CheckpointError, match=re.escape(message)):
+        write(tmp_path / "m.gguf", Kernel(tiny_config()), "f32", make())
+
+
+def normalizers_json() -> str:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel()
+    return json.dumps(json.loads(tokenizer.to_str())["normalizer"])
+
+
+@pytest.mark.parametrize(
+    ("value", "recipe", "message"),
+    [
+        (float("nan"), "f32", "blocks.1.ffn.up.weight holds values that are not finite"),
+        (float("inf"), "q4", "blocks.1.ffn.up.weight holds values that are not finite"),
+        (1e5, "f16", "holds 100000, more than f16 can"),
+        (-1e6, "q4", "more than q4_0 can"),
+        (1e7, "q8", "more than q8_0 can"),
+    ],
+)
+def test_weights_that_do_not_fit_are_named(tmp_path: Path, value: float, recipe: str, message: str) -> None:
+    model = Kernel(tiny_config())
+    with torch.no_grad():
+        model.blocks[1].ffn.up.weight[3, 5] = value
+    with pytest.raises(CheckpointError, match=re.escape(message)):
+        write(tmp_path / "m.gguf", model, recipe)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"attention": "dot", "basin_dim": 0, "decay": False}, "attention = 'dot' is a dense twin"),
+        ({"basin_dim": 0}, "basin_dim = 0"),
+    ],
+)
+def test_models_without_a_form_are_refused(tmp_path: Path, fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(CheckpointError, match=re.escape(message)):
+        write(tmp_path / "m.gguf", Kernel(tiny_config(**fields)), "q4")
+    assert not (tmp_path / "m.gguf").exists()
