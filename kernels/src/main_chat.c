@@ -152,7 +152,6 @@ static int converse(const options *o, chat *c) {
     int rc = in.bytes ? QIG_EXIT_OK : fail("out of memory"), idle = 0;
     if (o->prompt && rc == QIG_EXIT_OK) rc = answer(o, c, o->prompt, strlen(o->prompt), &ids);
     while (!o->prompt && rc == QIG_EXIT_OK) {
-        interrupts = 0;
         if (terminal) fputs("> ", stderr);
         int got = read_line(&in, &line, &len);
         if (got == 0) {
@@ -162,6 +161,7 @@ static int converse(const options *o, chat *c) {
         if (got == -2) rc = QIG_EXIT_USER;
         if (got == -1) {
             if (idle++) break;
+            interrupts = 0; /* before it is answered: one that comes after the answer counts */
             fputs("\n(Ctrl-C again leaves)\n", stderr);
             continue;
         }
@@ -171,6 +171,7 @@ static int converse(const options *o, chat *c) {
         if (interrupts >= 2) break;
         if (rc == QIG_EXIT_USER && terminal) rc = QIG_EXIT_OK; /* said on stderr; the conversation is as it was */
         idle = interrupts > 0;
+        interrupts = 0;
     }
     free(in.bytes);
     free(ids.ids);
