@@ -43,6 +43,14 @@ def test_every_kind_of_file_is_read(suffix: str, tmp_path: Path) -> None:
     ]
 
 
+def test_a_dataset_is_streamed(tmp_path: Path) -> None:
+    """datasets opens a local folder as it opens a name on the hub."""
+    (tmp_path / "train.jsonl").write_text('{"text": "One."}\n{"text": "Two."}\n', "utf-8")
+    assert [d.text for d in Source(f"hf:{tmp_path}").documents()] == ["One.", "Two."]
+    with pytest.raises(DataError, match="hf:no/such-dataset"):
+        list(Source("hf:no/such-dataset").documents())
+
+
 BAD = {
     "missing.txt": (None, "does not exist"),
     "empty.txt": (b"", "is empty"),
