@@ -89,17 +89,18 @@ def size(model: NativeModel) -> tuple[int, int, float]:
 
 
 def held_out(folder: Path, model: NativeModel, tokenizer: Tokenizer, text: Path | None = None) -> HeldOut:
-    """Text to compare on: the file `text`, else the validation tokens of the run that the checkpoint `folder` belongs to, else a built-in one.
+    """Text to compare on: the file `text`, else validation tokens, else a built-in one.
+
+    Validation tokens are those of the checkpoint's run, in shards/ of the run's folder or beside it (--shards of several runs).
 
     Raises DataError for a text that is no UTF-8 or too short, ModelFileError where the file's tokenizer and the checkpoint's disagree on it.
     """
-    from qig_edge.train.shards import MANIFEST
-
     window = min(WINDOW, model.info.context_length)
-    if text is None and (folder.parent / "shards" / MANIFEST).is_file():
-        windows = _from_shards(folder.parent / "shards", window, model.info.vocab_size)
+    for shards in (folder.parent / "shards", folder.parent.parent / "shards") if text is None else ():
+        windows = _from_shards(shards, window, tokenizer)
         if windows:
-            return HeldOut(windows, f"held-out documents of {folder.parent / 'shards'}")
+            _tokens(PLAIN_TEXT, "built-in text", model, tokenizer)
+            return HeldOut(windows, f"held-out documents of {shards}")
     source, content = "built-in text", PLAIN_TEXT
     if text is not None:
         source = str(text)
@@ -109,28 +110,32 @@ def held_out(folder: Path, model: NativeModel, tokenizer: Tokenizer, text: Path 
             raise DataError(f"text '{text}': {e.strerror}") from None
         except UnicodeDecodeError:
             raise DataError(f"text '{text}' is not UTF-8") from None
-    ids = model.tokenize(content)
-    tokenizer.encode_special_tokens = True  # as libqig: control strings in a text are text
-    if ids != tokenizer.encode(content, add_special_tokens=False).ids:
-        raise ModelFileError(
-            f"the file's tokenizer and the checkpoint's disagree on '{source}': the conversion is wrong"
-        )
+    ids = _tokens(content, source, model, tokenizer)
     if len(ids) < 2:
         raise DataError(f"text '{source}' is too short to compare on: {len(ids)} tokens")
     return HeldOut(_cut(ids[:MOST_TOKENS], window), source)
 
 
-def _from_shards(folder: Path, window: int, vocab_size: int) -> list[list[int]]:
-    """Windows from the start of each source's validation tokens, in turn, until there are MOST_TOKENS."""
-    from qig_edge.train.shards import opened
+def _tokens(text: str, source: str, model: NativeModel, tokenizer: Tokenizer) -> list[int]:
+    """Ids of a text, on which both tokenizers have to agree."""
+    ids = model.tokenize(text)
+    tokenizer.encode_special_tokens = True  # as libqig: control strings in a text are text
+    if ids != tokenizer.encode(text, add_special_tokens=False).ids:
+        raise ModelFileError(
+            f"the file's tokenizer and the checkpoint's disagree on '{source}': the conversion is wrong"
+        )
+    return ids
 
-    sources = [
-        _cut([int(t) for t in s.validation[:MOST_TOKENS]], window)
-        for s in opened(folder).values()
-        if len(s.validation) > 1
-    ]
-    if any(t >= vocab_size for windows in sources for w in windows for t in w):
-        return []  # a run of another tokenizer
+
+def _from_shards(folder: Path, window: int, tokenizer: Tokenizer) -> list[list[int]]:
+    """Windows from the start of each source's validation tokens, in turn, until there are MOST_TOKENS; none where the tokenizer is another."""
+    from qig_edge.train.shards import MANIFEST, opened
+    from qig_edge.train.tokenizer import load_tokenizer
+
+    if not (folder / MANIFEST).is_file() or load_tokenizer(folder).get_vocab() != tokenizer.get_vocab():
+        return []
+    shards = [s.validation for s in opened(folder).values() if len(s.validation) > 1]
+    sources = [_cut([int(t) for t in tokens[:MOST_TOKENS]], window) for tokens in shards]
     out: list[list[int]] = []
     for turn in range(max(map(len, sources), default=0)):
         for windows in sources:
