@@ -22,7 +22,7 @@ CASES: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
     ),
     "one value": lambda rng: np.where(np.arange(64) == 7, rng.normal(size=(16, 1)), 0.0),
     "two of the largest magnitude": lambda rng: rng.choice([-3.0, 3.0, 1.0, 0.0], size=(64, 64)),
-    "integers, half-way points": lambda rng: rng.integers(-127, 128, (128, 64)) / 2,
+    "integers, half-way points": lambda rng: rng.integers(-127, 128, (2048, 64)) / 2,
     "half-way points of the nibbles": lambda rng: np.concatenate(
         (np.full((64, 1), -8.0), rng.integers(-16, 16, (64, 31)) / 2), 1
     ),
