@@ -67,6 +67,8 @@ def seeded() -> None:
         sys.modules["numpy"].random.seed(SEED)
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(SEED)
+        # two threads on two busy cores wait for each other longer than one computes
+        sys.modules["torch"].set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

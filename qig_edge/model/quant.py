@@ -33,7 +33,8 @@ def round_q4_0(w: Tensor) -> Tensor:
     extreme = x.gather(-1, x.abs().argmax(-1, keepdim=True))
     d = extreme / -8
     inverse = torch.where(d == 0, 0.0, 1 / d)
-    q = (x.double() * inverse.double() + 8.5).trunc().clamp(0, 15).float() - 8
+    # the product is rounded to float32 before the 8.5, as gguf.quants does: it decides the half-way points
+    q = ((x.double() * inverse.double()).float() + 8.5).trunc().clamp(0, 15) - 8
     return (q * d.half().float()).reshape(w.shape)
 
 
