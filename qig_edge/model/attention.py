@@ -77,8 +77,10 @@ class Attention(nn.Module):
         v = self.v(x).view(b, t, config.n_kv_heads, -1).transpose(1, 2)
         phi_q, phi_k = self._states(q, k, positions)
         if self.int8_cache:
-            phi_k, v = quant.straight(phi_k, quant.round_state(phi_k)), quant.straight(v, quant.round_value(v))
-            phi_q = quant.straight(phi_q, quant.round_state(phi_q))
+            # states keep their unit length; the twin's queries and keys have one of their own
+            rounded = quant.round_state if config.attention == "qfi" else quant.round_value
+            phi_q, phi_k = quant.straight(phi_q, rounded(phi_q)), quant.straight(phi_k, rounded(phi_k))
+            v = quant.straight(v, quant.round_value(v))
         if cache is not None:
             phi_k, v = torch.cat((cache.keys, phi_k), 2), torch.cat((cache.values, v), 2)
         grown = LayerCache(phi_k, v)

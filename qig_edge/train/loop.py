@@ -229,7 +229,7 @@ class Trainer:
         return flag.item() > 0
 
     def _quantize(self) -> None:
-        on = self.step >= self.config.quantize_start
+        on = self.config.quantize_share > 0 and self.step >= self.config.quantize_start
         self.model.fake_quantize(quantized_parts(self.model.config) if on else None, on)
 
     def _loss_sum(self, ids: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
