@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qig_edge.config import ModelConfig, preset_model
+from qig_edge.convert.keys import add_model_keys
 from qig_edge.errors import ConfigError
 from qig_edge.runtime.files import replacing
 
@@ -109,7 +110,8 @@ def _write_all(
     import gguf
     import numpy as np
 
-    _write_keys(writer, config, name)
+    add_model_keys(writer, config, "MOSTLY_Q4_0", name)
+    _write_tokenizer(writer, config)
     for done, (tensor, (rows, width)) in enumerate(shapes.items()):
         writer.add_tensor(tensor, _random_q4_0(rng, rows, width), raw_dtype=gguf.GGMLQuantizationType.Q4_0)
         if progress:
@@ -140,47 +142,7 @@ def _random_q4_0(rng: np.random.Generator, rows: int, width: int) -> np.ndarray:
     return out.reshape(rows, -1)
 
 
-def _write_keys(writer: GGUFWriter, config: ModelConfig, name: str) -> None:
-    import gguf
-
-    writer.add_name(name)
-    writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q4_0)
-    writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
-    integers = {
-        "context_length": config.context_length,
-        "embedding_length": config.d_model,
-        "block_count": config.n_layers,
-        "feed_forward_length": config.hidden_dim,
-        "attention.head_count": config.n_heads,
-        "attention.head_count_kv": config.n_kv_heads,
-        "attention.key_length": config.head_dim,
-        "attention.value_length": config.head_dim,
-        "basin_length": config.basin_dim,
-        "head_rank": config.head_rank,
-    }
-    floats = {
-        "attention.layer_norm_rms_epsilon": config.norm_eps,
-        "rope.freq_base": config.rope_base,
-        "coupling.beta": config.coupling_beta,
-        "coupling.ref": config.coupling_ref,
-        "coupling.min": config.coupling_min,
-        "coupling.max": config.coupling_max,
-        "coupling.kappa_0": config.kappa_0,
-        "gate.threshold": config.gate_threshold,
-        "gate.margin": config.gate_margin,
-    }
-    for key, number in integers.items():
-        writer.add_uint32(f"qig.{key}", number)
-    for key, value in floats.items():
-        writer.add_float32(f"qig.{key}", value)
-    writer.add_string("qig.attention.state", config.state)
-    writer.add_string("qig.attention.metric", config.metric)
-    if config.state == "diagonal":
-        writer.add_bool("qig.attention.state_phases", config.state_phases)
-    if config.decay:
-        writer.add_array("qig.attention.decay_slopes", config.decay_slopes())
-    for role, token in zip(("system", "user", "assistant", "end"), CONTROL[1:], strict=True):
-        writer.add_string(f"qig.chat.{role}", token)
+def _write_tokenizer(writer: GGUFWriter, config: ModelConfig) -> None:
     tokens, merges = _vocabulary(config.vocab_size)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")

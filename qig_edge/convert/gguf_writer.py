@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qig_edge.config import ModelConfig
+from qig_edge.convert.keys import add_model_keys
 from qig_edge.convert.names import TensorName, check_format, tensor_names
 from qig_edge.convert.recipe import BLOCK, Recipe
 from qig_edge.errors import CheckpointError
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from qig_edge.model.kernel import Kernel
 
-ALIGNMENT = 32
 NORMAL, CONTROL = 1, 3  # tokenizer.ggml.token_type
 
 
@@ -56,7 +56,7 @@ def write_gguf(
     counts: dict[str, int] = {}
     odd: dict[int, list[str]] = {}
     try:
-        _add_keys(writer, config, recipe, name)
+        add_model_keys(writer, config, recipe.file_type, name)
         _add_tokenizer(writer, tokenizer, config.vocab_size)
         for done, tensor in enumerate(tensors):
             kind = recipe.kind(tensor)
@@ -103,54 +103,6 @@ def _encode(tensor: TensorName, data: np.ndarray, kind: str) -> np.ndarray:
             f"{tensor.torch} holds {np.abs(data).max():g}, more than {kind} can (at most {limit:g}): use --f32"
         )
     return gguf.quants.quantize(np.ascontiguousarray(data), gguf.GGMLQuantizationType[kind.upper()])
-
-
-def _add_keys(writer: GGUFWriter, config: ModelConfig, recipe: Recipe, name: str) -> None:
-    import gguf
-
-    from qig_edge.train.tokenizer import CHAT_TEMPLATE
-    from qig_edge.train.tokenizer import CONTROL as TOKENS
-
-    writer.add_name(name)
-    writer.add_file_type(gguf.LlamaFileType[recipe.file_type])
-    writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
-    writer.add_custom_alignment(ALIGNMENT)
-    integers = {
-        "context_length": config.context_length,
-        "embedding_length": config.d_model,
-        "block_count": config.n_layers,
-        "feed_forward_length": config.hidden_dim,
-        "attention.head_count": config.n_heads,
-        "attention.head_count_kv": config.n_kv_heads,
-        "attention.key_length": config.head_dim,
-        "attention.value_length": config.head_dim,
-        "basin_length": config.basin_dim,
-        "head_rank": config.head_rank,
-    }
-    floats = {
-        "attention.layer_norm_rms_epsilon": config.norm_eps,
-        "rope.freq_base": config.rope_base,
-        "coupling.beta": config.coupling_beta,
-        "coupling.ref": config.coupling_ref,
-        "coupling.min": config.coupling_min,
-        "coupling.max": config.coupling_max,
-        "coupling.kappa_0": config.kappa_0,
-        "gate.threshold": config.gate_threshold,
-        "gate.margin": config.gate_margin,
-    }
-    for key, number in integers.items():
-        writer.add_uint32(f"qig.{key}", number)
-    for key, value in floats.items():
-        writer.add_float32(f"qig.{key}", value)
-    writer.add_string("qig.attention.state", config.state)
-    writer.add_string("qig.attention.metric", config.metric)
-    if config.state == "diagonal":
-        writer.add_bool("qig.attention.state_phases", config.state_phases)
-    if config.decay:
-        writer.add_array("qig.attention.decay_slopes", config.decay_slopes())
-    for role, token in zip(("system", "user", "assistant", "end"), TOKENS[1:], strict=True):
-        writer.add_string(f"qig.chat.{role}", token)
-    writer.add_chat_template(CHAT_TEMPLATE)
 
 
 def _add_tokenizer(writer: GGUFWriter, tokenizer: Tokenizer, vocab_size: int) -> None:
