@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qig_edge.config import ModelConfig
 from qig_edge.convert.keys import add_model_keys
 from qig_edge.convert.names import TensorName, check_format, tensor_names
 from qig_edge.convert.recipe import BLOCK, Recipe
