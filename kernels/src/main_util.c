@@ -143,7 +143,8 @@ static void on_interrupt(int sig) {
 void catch_interrupts(void) {
     struct sigaction action;
     memset(&action, 0, sizeof action);
-    action.sa_handler = on_interrupt; /* no SA_RESTART: a waiting read comes back */
+    action.sa_handler = on_interrupt;
+    action.sa_flags = SA_RESTART; /* a write that waits for its reader goes on; waiting for input is pselect's, which always comes back */
     sigaction(SIGINT, &action, NULL);
 }
 

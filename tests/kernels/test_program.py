@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import json
 import os
@@ -10,6 +11,7 @@ import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -214,6 +216,34 @@ def test_interrupt_stops_generate(model: Path) -> None:
                 assert process.returncode == 0 and rest.endswith(b"\n") and b"(stopped)" in err, err
                 return
     pytest.fail("every seed ended early")
+
+
+def test_interrupt_while_nobody_reads(tmp_path: Path) -> None:
+    """The signal comes while a write waits for room: no character is lost, and it is no failure of the output."""
+    tiny.write(tmp_path / "m.gguf", tiny.Tiny(layers=1, context=60000))
+    command = [program_path(), "generate", tmp_path / "m.gguf", "-p", "x", "-n", "40000", "--stats", "--greedy", "-t", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        room = fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 4096)
+        end = time.monotonic() + LIMIT
+        while _waiting(process.stdout.fileno()) < room - 64 or _state(process.pid) != "S":
+            assert time.monotonic() < end and process.poll() is None, "the pipe never filled"
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.1)  # the handler runs before there is room again
+        out, err = process.communicate(timeout=LIMIT)
+    assert process.returncode == 0 and b"(stopped)" in err, err
+    assert out.endswith(b"\n") and len(out) < 2 * room
+
+
+def _waiting(fd: int) -> int:
+    """Bytes that can be read from a pipe at once."""
+    return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, b"\0" * 4), sys.byteorder)
+
+
+def _state(pid: int) -> str:
+    """R running, S asleep, ..., from /proc."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
 
 
 class Terminal:
