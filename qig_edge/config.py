@@ -22,6 +22,9 @@ else:
 
 STATES = ("pure", "diagonal")
 METRICS = ("bures", "fisher_rao")
+BASIN_INITS = ("geometric", "normal")
+EXIT_RULES = ("bures", "probe")
+ON_BREAKDOWN = ("mark", "pause")
 ATTENTIONS = ("qfi", "dot")
 
 
@@ -30,7 +33,8 @@ class ModelConfig:
     """Shape and mathematics of one model. Widths are in units (not bytes); gate and decay in nats.
 
     attention "qfi" is the QIG-Kernel, "dot" the scaled dot product of its dense twin. basin_dim 0 is a plain V x D embedding (twin), head_rank 0
-    ties the head's vocabulary factor to the embedding table.
+    ties the head's vocabulary factor to the embedding table. What each component of depth decides is in docs/formats.md, "Depth"; its parts are
+    off where their size or threshold is 0. exit_share, deep_share and collapse_share are what training steers the stored thresholds to.
     """
 
     vocab_size: int = 4096
@@ -58,6 +62,35 @@ class ModelConfig:
     kappa_0: float = 64.0
     gate_threshold: float = 0.0
     gate_margin: float = 0.0
+    gate_learnt: bool = False
+    attention_grad: bool = True
+    basin_init: str = "geometric"
+    code_rate: float = 0.0
+    coupling_learnt: bool = False
+    mandatory_share: float = 0.3
+    shallow_dim: int = 0
+    deep_share: float = 0.5
+    regime: bool = False
+    regime_low: float = 0.3
+    regime_high: float = 0.7
+    regime_smoothing: float = 0.25
+    regime_hysteresis: float = 0.02
+    regime_curvature: float = 0.0
+    regime_linear_coupling: float = 1.0
+    regime_geometric_coupling: float = 1.0
+    regime_breakdown_coupling: float = 1.0
+    on_breakdown: str = "mark"
+    exit_first: int = 0
+    exit_every: int = 1
+    exit_rule: str = "bures"
+    exit_share: float = 0.2
+    decoherence_modes: int = 0
+    collapse_share: float = 0.02
+    recursion_min_loops: int = 0
+    recursion_max_loops: int = 0
+    recursion_min_phi: float = 0.5
+    symmetry_rank: int = 0
+    draft_blocks: int = 0
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -93,6 +126,98 @@ class ModelConfig:
         )
         _require(0 <= self.gate_threshold < 1, "gate_threshold", self.gate_threshold, "in [0, 1), 0 being off")
         _require(self.gate_margin >= 0, "gate_margin", self.gate_margin, "0 (off) or a positive number of nats")
+        _choice("basin_init", self.basin_init, BASIN_INITS)
+        _require(0 <= self.code_rate < 1, "code_rate", self.code_rate, "in [0, 1), 0 being off")
+        self._check_depth()
+
+    def _check_depth(self) -> None:
+        for name in ("shallow_dim", "exit_first", "recursion_min_loops", "draft_blocks"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "0 (off) or a positive number")
+        for name in ("mandatory_share", "deep_share", "exit_share", "collapse_share", "recursion_min_phi"):
+            _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "in [0, 1]")
+        _require(0 <= self.regime_low < 1, "regime_low", self.regime_low, "in [0, 1)")
+        _require(
+            self.regime_low < self.regime_high <= 1,
+            "regime_high",
+            self.regime_high,
+            f"above regime_low = {self.regime_low} and at most 1",
+        )
+        _require(0 < self.regime_smoothing <= 1, "regime_smoothing", self.regime_smoothing, "in (0, 1]")
+        gap = (self.regime_high - self.regime_low) / 2
+        _require(
+            0 <= self.regime_hysteresis < gap,
+            "regime_hysteresis",
+            self.regime_hysteresis,
+            f"in [0, {gap:g}), half the distance of regime_low and regime_high",
+        )
+        _require(0 <= self.regime_curvature <= math.pi, "regime_curvature", self.regime_curvature, "in [0, pi] radians")
+        for name in ("regime_linear_coupling", "regime_geometric_coupling", "regime_breakdown_coupling"):
+            _require(getattr(self, name) > 0, name, getattr(self, name), "a positive number")
+        _choice("on_breakdown", self.on_breakdown, ON_BREAKDOWN)
+        _choice("exit_rule", self.exit_rule, EXIT_RULES)
+        _require(self.exit_every > 0, "exit_every", self.exit_every, "a positive number of blocks")
+        m, blocks = self.mandatory_blocks, self.n_layers
+        if self.exit_first:
+            _require(
+                m <= self.exit_first < blocks,
+                "exit_first",
+                self.exit_first,
+                f"0 (off) or in [{m}, {blocks}), from the mandatory blocks to before the last",
+            )
+        _require(
+            0 <= self.decoherence_modes <= self.d_model,
+            "decoherence_modes",
+            self.decoherence_modes,
+            f"in [0, d_model = {self.d_model}]",
+        )
+        _require(
+            not self.decoherence_modes or bool(self.exit_first),
+            "decoherence_modes",
+            self.decoherence_modes,
+            "0 without exits (exit_first = 0): states collapse at exits",
+        )
+        low, high = self.recursion_min_loops, self.recursion_max_loops
+        _require(
+            low <= high <= 64 and (high == 0 or low > 0),
+            "recursion_max_loops",
+            high,
+            f"0 with recursion_min_loops = 0 (off), else in [recursion_min_loops = {low}, 64]",
+        )
+        _require(
+            0 <= self.symmetry_rank < self.d_model,
+            "symmetry_rank",
+            self.symmetry_rank,
+            f"in [0, d_model = {self.d_model})",
+        )
+        drafts = m if self.adaptive else blocks - 1
+        _require(
+            self.draft_blocks <= drafts,
+            "draft_blocks",
+            self.draft_blocks,
+            f"in [0, {drafts}]: drafts come from blocks that every token runs",
+        )
+        if self.attention == "dot":
+            for name in ("gate_learnt", "coupling_learnt"):
+                _require(not getattr(self, name), name, True, "false with attention = 'dot'")
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether some token may run less than all blocks, or another feed-forward than the deep one."""
+        return bool(self.regime or self.exit_first or self.shallow_dim)
+
+    @property
+    def mandatory_blocks(self) -> int:
+        """M, the blocks that every token runs: ceil(mandatory_share of the depth), at least 1."""
+        return min(self.n_layers, max(1, math.ceil(self.mandatory_share * self.n_layers - 1e-9)))
+
+    @property
+    def exit_blocks(self) -> list[int]:
+        """Numbers of blocks after which an exit stands."""
+        return list(range(self.exit_first, self.n_layers, self.exit_every)) if self.exit_first else []
+
+    def routed(self, block: int) -> bool:
+        """Whether that block (from 0) chooses between a deep and a shallow feed-forward."""
+        return self.shallow_dim > 0 and block >= max(1, self.mandatory_blocks)
 
     @property
     def embed_dim(self) -> int:
@@ -114,17 +239,25 @@ class ModelConfig:
         return [2.0 ** (-8.0 * (h + 1) / self.n_heads) for h in range(self.n_heads)] if self.decay else []
 
     def param_counts(self) -> dict[str, int]:
-        """Number of weights by part: embedding, attention, feed_forward, norms, head, total."""
+        """Number of trained weights by part, and their total."""
         d, c = self.d_model, self.head_dim
         embedding = self.vocab_size * self.embed_dim + (self.basin_dim * d if self.basin_dim else 0)
         attention = 2 * d * c * (self.n_heads + self.n_kv_heads)
         if self.attention == "qfi":
             attention += self.n_heads + (self.n_heads + self.n_kv_heads if self.state == "diagonal" else 0)
+            attention += self.n_heads if self.gate_learnt else 0
+        feed_forward = 2 * d * self.hidden_dim
+        routed = sum(self.routed(n) for n in range(self.n_layers))
+        exits = len(self.exit_blocks) * (d + 1 if self.exit_rule == "probe" else 0)
         head = self.head_rank * (d + self.vocab_size) if self.head_rank else self.basin_dim * d
         parts = {
             "embedding": embedding,
             "attention": self.n_layers * attention,
-            "feed_forward": self.n_layers * 2 * d * self.hidden_dim,
+            "feed_forward": self.n_layers * feed_forward,
+            "routing": routed * (2 * d * self.shallow_dim + 1) + exits,
+            "recursion": attention + feed_forward + 2 * d if self.recursion_max_loops else 0,
+            "symmetry": self.symmetry_rank * d,
+            "coupling": int(self.coupling_learnt),
             "norms": (2 * self.n_layers + 1) * d,
             "head": head,
         }
