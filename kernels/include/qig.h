@@ -117,6 +117,8 @@ typedef struct { /* one record a token; DESIGN of each field in docs/formats.md 
     float agency;     /* active / possible pairs, in [0, 1] */
     float curvature;  /* mean angle by which a block turned the state, radians */
     float kappa;      /* running coupling kappa_eff at this context length */
+    float coherence_drift; /* Bures distance of the final state to the mean of the session's first 16, in [0, sqrt 2] */
+    int32_t regime;        /* 0 linear, 1 geometric, 2 breakdown; 1 without a detector */
     int32_t blocks_run;
     uint64_t bytes_read; /* weights and cache read for this token; a pass's weights are shared evenly by its tokens */
 } qig_telemetry;

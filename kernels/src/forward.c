@@ -19,7 +19,7 @@ struct pass {
     qig_session *s;
     const qig_layer *layer;
     int32_t l, pos0, n; /* block; position of the first token; tokens */
-    int32_t row0;       /* head: first row of x */
+    int32_t row0;       /* head: first row of the readouts */
     float *out;         /* head: logits [n, V] */
     const qig_tensor *gain; /* norm: its gains, and whether the result is wanted quantized */
     int quantize;
@@ -225,14 +225,14 @@ static void project_rows(pass *a, int lo, int hi, int thread) {
     product(s, &s->model->basin_proj, s->norm, s->norm_q, s->norm_width, s->x, (size_t)s->model->d_model, lo, hi, a->n);
 }
 
-/* x, from row0 on, normed to `norm`. */
+/* x normed to `norm`. */
 static void norm_tokens(pass *a, int lo, int hi, int thread) {
     (void)thread;
     qig_session *s = a->s;
     const qig_model *m = s->model;
     for (int i = lo; i < hi; i++) {
         float *out = s->norm + (size_t)i * s->norm_width;
-        m->ops->rmsnorm(s->x + (size_t)(a->row0 + i) * (size_t)m->d_model, a->gain->data, out, m->d_model, m->norm_eps);
+        m->ops->rmsnorm(s->x + (size_t)i * (size_t)m->d_model, a->gain->data, out, m->d_model, m->norm_eps);
         if (a->quantize) m->ops->quantize_a8(out, s->norm_q + (size_t)i * (s->norm_width / BLOCK), m->d_model);
     }
 }
@@ -316,15 +316,37 @@ static void feed_forward_rows(pass *a, int lo, int hi, int thread) {
     add_rows(a, lo, hi);
 }
 
-static void add_up_tokens(pass *a, int lo, int hi, int thread) {
-    (void)thread;
+/* The last block's sums, and the readouts. */
+static void read_out(pass *a, int lo, int hi, int thread) {
     for (int i = lo; i < hi; i++) add_up(a->s, a->pos0, i);
+    norm_tokens(a, lo, hi, thread);
+}
+
+/* The session's start, token by token: each sum builds on the one before it. */
+static void add_early(qig_session *s, int32_t pos0, int32_t n) {
+    const int d = s->model->d_model;
+    for (int32_t i = 0; i < n && pos0 + i < QIG_EARLY; i++) {
+        const float *y = s->norm + (size_t)i * s->norm_width;
+        float *sum = s->early + (size_t)(pos0 + i) * (size_t)d, length = sqrtf(s->model->ops->dot(y, y, d));
+        for (int k = 0; k < d; k++) sum[k] = (pos0 + i > 0 ? sum[k - d] : 0) + (length > 0 ? y[k] / length : 0);
+    }
+}
+
+static void measure_drift(pass *a, int lo, int hi, int thread) {
+    (void)thread;
+    qig_session *s = a->s;
+    const size_t d = (size_t)s->model->d_model;
+    for (int i = lo; i < hi; i++) {
+        const int32_t pos = a->pos0 + i, last = pos < QIG_EARLY ? pos : QIG_EARLY - 1;
+        s->sums[i].drift = pos == 0 ? 0 : sqrt(1 - qig_cosine(s->norm + (size_t)i * s->norm_width, s->early + (size_t)last * d, (int)d));
+    }
 }
 
 static void head_down_rows(pass *a, int lo, int hi, int thread) {
     (void)thread;
     qig_session *s = a->s;
-    product(s, &s->model->output_down, s->norm, s->norm_q, s->norm_width, s->wide, (size_t)s->model->head_width, lo, hi, a->n);
+    const size_t row = (size_t)a->row0;
+    product(s, &s->model->output_down, s->norm + row * s->norm_width, s->norm_q + row * (s->norm_width / BLOCK), s->norm_width, s->wide, (size_t)s->model->head_width, lo, hi, a->n);
 }
 
 static void quantize_head(pass *a, int lo, int hi, int thread) {
@@ -380,13 +402,16 @@ void qig_forward_blocks(qig_session *s, int32_t pos0, int32_t n) {
         a.layer = &m->layers[a.l];
         run_block(&a);
     }
-    phase(&a, add_up_tokens, n, 1);
+    a.gain = &m->output_norm;
+    a.quantize = quantized(&m->output_down);
+    phase(&a, read_out, n, 1);
+    add_early(s, pos0, n);
+    phase(&a, measure_drift, n, 1);
 }
 
 void qig_forward_head(qig_session *s, int32_t row0, int32_t n, float *out) {
     const qig_model *m = s->model;
-    pass a = { .s = s, .n = n, .row0 = row0, .out = out, .gain = &m->output_norm, .quantize = quantized(&m->output_down) };
-    phase(&a, norm_tokens, n, 1);
+    pass a = { .s = s, .n = n, .row0 = row0, .out = out };
     phase(&a, head_down_rows, m->head_width, BLOCK);
     if (quantized(&m->output)) phase(&a, quantize_head, n, 1);
     phase(&a, vocab_rows, m->vocab_size, BLOCK);

@@ -77,6 +77,7 @@ static int list_buffers(qig_session *s, buffer *list) {
     BUFFER(wide_q, n * (s->wide_q_width / 32) * sizeof(qig_block_a8));
     BUFFER(query, n * heads * sd * entry);
     BUFFER(query_scale, n * heads * f);
+    BUFFER(early, (x < QIG_EARLY ? x : QIG_EARLY) * d * f);
     BUFFER(turn, n * sd * f);
     BUFFER(coupling, n * f);
     BUFFER(frequency, c * sizeof(double));
@@ -203,6 +204,8 @@ static void record_blocks(qig_session *s, int32_t pos, const qig_token_sums *sum
         .agency = (float)((double)sums->active / (units * (pos + 1))),
         .curvature = (float)(sums->curvature / m->n_layers),
         .kappa = m->kappa_0 * qig_coupling(m, (int64_t)pos + 1),
+        .coherence_drift = (float)sums->drift,
+        .regime = 1,
         .blocks_run = m->n_layers,
         .bytes_read = weight_bytes + sums->cache_bytes,
     };

@@ -19,9 +19,12 @@ typedef struct {
 /* What the blocks add up for one token of a pass. */
 typedef struct {
     double phi, curvature; /* sums over heads and blocks; over blocks */
+    double drift;          /* of the readout, from the session's start */
     uint64_t active;       /* pairs let through, over heads and blocks */
     uint64_t cache_bytes;
 } qig_token_sums;
+
+enum { QIG_EARLY = 16 }; /* tokens whose mean readout is a session's start */
 
 struct qig_session {
     qig_model *model;
@@ -55,6 +58,7 @@ struct qig_session {
     qig_block_a8 *wide_q;  /* [N, max(H C, hidden) / 32] rows of `mixed` or of the hidden units, quantized */
     void *query;         /* [N, H, S] query states, as the cache's keys */
     float *query_scale;  /* [N, H] */
+    float *early;        /* [min(X, QIG_EARLY), D] sums of the readouts' directions over the session's first 1, 2, ... tokens */
     float *turn;         /* [N, S] cosines, then sines, of the positions' angles */
     float *coupling;     /* [N] r(L) */
     double *frequency;   /* [C] radians a position */
@@ -71,9 +75,9 @@ struct qig_session {
     size_t norm_width, wide_width, wide_q_width, scratch_width;
 };
 
-/* The blocks on tokens[pos0 .. pos0 + n), n <= n_batch: fills their cache rows, x and sums. */
+/* The blocks on tokens[pos0 .. pos0 + n), n <= n_batch: fills their cache rows, sums and normed readouts. */
 void qig_forward_blocks(qig_session *s, int32_t pos0, int32_t n);
-/* Logits of rows [row0, row0 + n) of x, n <= N, to out [n, V], and the parts of each. */
+/* Logits of rows [row0, row0 + n) of the pass, n <= N, to out [n, V], and the parts of each. */
 void qig_forward_head(qig_session *s, int32_t row0, int32_t n, float *out);
 
 static inline int qig_logit_parts(int32_t vocab) { return (vocab + QIG_LOGIT_PART - 1) / QIG_LOGIT_PART; }

@@ -81,7 +81,7 @@ float qig_gate_distance(float threshold, qig_metric metric) {
     return (float)(metric == QIG_METRIC_FISHER_RAO ? 2 * asin((d < 2 ? d : 2) / 2) : d);
 }
 
-double qig_angle(const float *a, const float *b, int n) {
+double qig_cosine(const float *a, const float *b, int n) {
     double ab[4] = { 0 }, aa[4] = { 0 }, bb[4] = { 0 };
     int i = 0;
     for (; i + 4 <= n; i += 4)
@@ -98,10 +98,12 @@ double qig_angle(const float *a, const float *b, int n) {
         bb[0] += y * y;
     }
     double dot = ab[0] + ab[1] + ab[2] + ab[3], norms = sqrt((aa[0] + aa[1] + aa[2] + aa[3]) * (bb[0] + bb[1] + bb[2] + bb[3]));
-    if (norms == 0) return 0;
+    if (norms == 0) return 1;
     double c = dot / norms;
-    return acos(c > 1 ? 1 : c < -1 ? -1 : c);
+    return c > 1 ? 1 : c < -1 ? -1 : c;
 }
+
+double qig_angle(const float *a, const float *b, int n) { return acos(qig_cosine(a, b, n)); }
 
 float qig_surprise(double log_p) {
     double left = 1 - exp(0.5 * log_p);

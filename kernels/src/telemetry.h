@@ -19,7 +19,8 @@ qig_logit_stats qig_logits_combine(const qig_logit_part *parts, int n_parts);
 float qig_coupling(const qig_model *m, int64_t context); /* r(L) = clamp(1 + beta ln(L / ref), min, max) */
 /* The distance, in the metric's own unit, at which the coupling 1 - h((3 + o) / 4) falls to threshold; INFINITY for 0 (off). */
 float qig_gate_distance(float threshold, qig_metric metric);
-double qig_angle(const float *a, const float *b, int n); /* radians, 0 where one of them is zero */
+double qig_cosine(const float *a, const float *b, int n); /* in [-1, 1], 1 where one of them is zero */
+double qig_angle(const float *a, const float *b, int n);  /* radians, 0 where one of them is zero */
 float qig_surprise(double log_p);                        /* sqrt(1 - sqrt p) */
 
 #endif

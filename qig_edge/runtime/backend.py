@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -57,7 +58,10 @@ class Sampling:
 
 @dataclasses.dataclass(frozen=True)
 class Telemetry:
-    """One record a token; docs/formats.md defines each field. phi, surprise, confidence, agency in [0, 1]; curvature in radians."""
+    """One record a token; docs/formats.md defines each field. phi, surprise, confidence, agency in [0, 1]; curvature in radians.
+
+    coherence_drift in [0, sqrt 2]; regime 0 linear, 1 geometric, 2 breakdown (1 where the model has no detector).
+    """
 
     phi: float
     surprise: float
@@ -65,18 +69,21 @@ class Telemetry:
     agency: float
     curvature: float
     kappa: float
+    coherence_drift: float
+    regime: int
     blocks_run: int
     bytes_read: int
 
 
 def mean_telemetry(records: Sequence[Telemetry]) -> Telemetry:
-    """Field-wise mean of at least one record (blocks and bytes rounded)."""
+    """Field-wise mean of at least one record (blocks and bytes rounded; the regime is the most frequent one)."""
     if not records:
         raise ValueError("no telemetry records to average")
     means = {
         f.name: math.fsum(getattr(r, f.name) for r in records) / len(records) for f in dataclasses.fields(Telemetry)
     }
-    return Telemetry(**{**means, "blocks_run": round(means["blocks_run"]), "bytes_read": round(means["bytes_read"])})  # type: ignore[arg-type]
+    whole = {name: round(means[name]) for name in ("blocks_run", "bytes_read")}
+    return Telemetry(**{**means, **whole, "regime": statistics.mode(r.regime for r in records)})  # type: ignore[arg-type]
 
 
 @runtime_checkable

@@ -59,7 +59,7 @@ class CSamplerParams(ct.Structure):
 class CTelemetry(ct.Structure):
     _fields_ = [
         *((n, ct.c_float) for n in ("phi", "surprise", "confidence", "agency", "curvature", "kappa")),
-        ("blocks_run", ct.c_int32), ("bytes_read", ct.c_uint64),
+        ("coherence_drift", ct.c_float), ("regime", ct.c_int32), ("blocks_run", ct.c_int32), ("bytes_read", ct.c_uint64),
     ]  # fmt: skip
 
 

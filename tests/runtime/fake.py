@@ -73,7 +73,7 @@ class FakeSession:
 
     def telemetry(self, pos: int) -> Telemetry:
         assert 0 <= pos < self.pos
-        return Telemetry(0.5, 0.25, 0.125, 0.2, 0.1, 64.0, 4, 1000)
+        return Telemetry(0.5, 0.25, 0.125, 0.2, 0.1, 64.0, 0.3, 1, 4, 1000)
 
     def rollback(self, pos: int) -> None:
         del self.history[pos:]
