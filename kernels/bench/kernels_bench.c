@@ -166,7 +166,7 @@ static void call_mix_f32(void *context, int copy) {
 }
 static void call_score(void *context, int copy) {
     cache_call *c = context;
-    const qig_score_params p = {QIG_METRIC_BURES, 10.0f, 0.01f, 1.5f, 8.0f};
+    const qig_score_params p = {.metric = QIG_METRIC_BURES, .scale = 10.0f, .slope = 0.01f, .max_distance = 1.5f, .margin = 8.0f};
     (void)copy;
     memcpy(c->o, c->x, (size_t)c->keys * sizeof *c->o);
     ((qig_score_fn *)c->f)(c->o, c->keys, &p, &c->sum, &c->sum2);

@@ -369,16 +369,18 @@ static void test_overlap_f32(any_fn *f) {
 /* The weights of n overlaps in float64, whether a pair is so near a gate that float rounding may decide it, and how far rounding may move each score:
  * four roundings of the largest score and, near d = 2 where asin is steep, the roundings of d times its slope. */
 static void score_oracle(const float *o, int n, const qig_score_params *p, double *a, int *near_gate, double *slack) {
+    const double oldest = p->positions && n > 1 ? (double)p->position - p->positions[0] : n;
     double top = -INFINITY, *s = a;
     for (int j = 0; j < n; j++) {
         double d = sqrt(fmax(0.0, 2.0 * (1.0 - (double)o[j])) + 1e-6);
-        slack[j] = 4.0 * EPS * ((double)p->scale * 3.2 + (double)p->slope * n);
+        slack[j] = 4.0 * EPS * ((double)p->scale * 3.2 + (double)p->slope * oldest);
         if (p->metric == QIG_METRIC_FISHER_RAO) {
             const double h = fmin(d, 2.0) / 2.0;
             slack[j] += (double)p->scale * 2.0 * EPS / sqrt(fmax(1.0 - h * h, EPS));
             d = 2.0 * asin(h);
         }
-        s[j] = -(double)p->scale * d - (double)p->slope * (n - 1 - j);
+        const double age = j == n - 1 ? 0.0 : p->positions ? (double)p->position - p->positions[j] : n - 1 - j;
+        s[j] = -(double)p->scale * d - (double)p->slope * age;
         near_gate[j] = fabs(d - (double)p->max_distance) < 1e-5;
         if (d > (double)p->max_distance && j < n - 1) s[j] = -INFINITY;
         if (s[j] > top) top = s[j];
@@ -391,10 +393,13 @@ static void score_oracle(const float *o, int n, const qig_score_params *p, doubl
 
 enum { MAX_KEYS = 5000 };
 
-static void score_case(qig_score_fn *score, const float *overlaps, int n, const qig_score_params *p) {
+static void score_case(qig_score_fn *score, const float *overlaps, int n, const qig_score_params *params) {
     static double want[MAX_KEYS], slack[MAX_KEYS];
     static int near_gate[MAX_KEYS];
     begin_case();
+    qig_score_params copy = *params; /* positions of the others only: the own pair's must not be read */
+    if (params->positions) copy.positions = guarded_copy(params->positions, (size_t)(n ? n - 1 : 0) * sizeof *copy.positions);
+    const qig_score_params *const p = &copy;
     float *o = guarded_copy(overlaps, (size_t)n * sizeof *o), *r = guarded_copy(overlaps, (size_t)n * sizeof *r), sum = NAN, sum2 = NAN, rsum, rsum2;
     const int passed = score(o, n, p, &sum, &sum2), ref_passed = qig_score__ref(r, n, p, &rsum, &rsum2);
     score_oracle(overlaps, n, p, want, near_gate, slack);
@@ -424,26 +429,40 @@ static void score_case(qig_score_fn *score, const float *overlaps, int n, const 
 static void test_score(any_fn *f) {
     static const int ns[] = {0, 1, 2, 3, 7, 8, 9, 10, 16, 17, 33, 100, 300};
     static float o[MAX_KEYS];
+    static int32_t positions[MAX_KEYS];
     qig_score_fn *score = (qig_score_fn *)f;
     for (int i = 0; i < 13; i++)
         for (int v = 0; v < 48; v++) {
             const int n = ns[i], ties = v >= 32, wide = v >= 16;
-            qig_score_params p = {v & 1 ? QIG_METRIC_FISHER_RAO : QIG_METRIC_BURES, wide ? 4.0f : 12.0f, v & 2 ? 0.04f : 0.0f, INFINITY, INFINITY};
-            if (v & 4) p.max_distance = 1.3f;
-            if (v & 8) p.margin = 5.0f;
+            qig_score_params p = {.metric = v & 1 ? QIG_METRIC_FISHER_RAO : QIG_METRIC_BURES, .scale = wide ? 4.0f : 12.0f, .slope = v & 2 ? 0.04f : 0.0f,
+                                  .max_distance = v & 4 ? 1.3f : INFINITY, .margin = v & 8 ? 5.0f : INFINITY};
             for (int j = 0; j < n; j++) o[j] = v >= 40 ? -1.0f : ties ? 0.25f : rng_float();
             if (n > 1 && !ties) o[0] = 1.0f, o[n / 2] = wide ? -1.0f : 1.0f;
             score_case(score, o, n, &p);
+            p.positions = positions; /* keys with gaps of 1 to 9 */
+            p.position = positions[0] = rng_int(0, 5);
+            for (int j = 1; j < n; j++) p.position = positions[j] = positions[j - 1] + rng_int(1, 9);
+            score_case(score, o, n, &p);
         }
+    for (int n = 1; n < 40; n++) { /* positions without gaps are no positions: bit for bit */
+        begin_case();
+        qig_score_params p = {.metric = (qig_metric)(n & 1), .scale = 6.0f, .slope = 0.07f, .max_distance = n & 2 ? 1.4f : INFINITY, .margin = n & 4 ? 3.0f : INFINITY};
+        float a[40], b[40], sum, sum2, s, s2;
+        for (int j = 0; j < n; j++) a[j] = b[j] = rng_float(), positions[j] = 1000 + j;
+        const int passed = score(a, n, &p, &sum, &sum2);
+        p.positions = positions, p.position = 1000 + n - 1;
+        CHECK(score(b, n, &p, &s, &s2) == passed && same_bits(s, sum) && same_bits(s2, sum2) && !memcmp(a, b, (size_t)n * sizeof *a), "n %d: positions without gaps differ", n);
+        end_case();
+    }
     for (int metric = 0; metric < 2; metric++) { /* exp over its whole range, asin over its whole range */
-        const qig_score_params decay = {(qig_metric)metric, 1e-3f, 95.0f / MAX_KEYS, INFINITY, INFINITY};
-        const qig_score_params flat = {(qig_metric)metric, 10.0f, 0.0f, INFINITY, INFINITY};
+        const qig_score_params decay = {.metric = (qig_metric)metric, .scale = 1e-3f, .slope = 95.0f / MAX_KEYS, .max_distance = INFINITY, .margin = INFINITY};
+        const qig_score_params flat = {.metric = (qig_metric)metric, .scale = 10.0f, .max_distance = INFINITY, .margin = INFINITY};
         for (int j = 0; j < MAX_KEYS; j++) o[j] = -1.0f + 2.0f * (float)j / (MAX_KEYS - 1);
         score_case(score, o, MAX_KEYS, &decay);
         score_case(score, o, MAX_KEYS, &flat);
     }
     for (int at = 0; at < 20; at++) { /* a NaN, in every lane and as the own pair: its weight and the sums; the rest is as without it */
-        const qig_score_params p = {QIG_METRIC_BURES, 5.0f, 0.1f, at & 1 ? 1.3f : INFINITY, at & 2 ? 4.0f : INFINITY};
+        const qig_score_params p = {.metric = QIG_METRIC_BURES, .scale = 5.0f, .slope = 0.1f, .max_distance = at & 1 ? 1.3f : INFINITY, .margin = at & 2 ? 4.0f : INFINITY};
         float a[20], b[20], sum, sum2, s, s2;
         begin_case();
         for (int j = 0; j < 20; j++) a[j] = b[j] = rng_float();

@@ -51,10 +51,14 @@ typedef struct {
     float slope;        /* m_h >= 0, nats a position */
     float max_distance; /* pairs with d > max_distance are cut (absolute gate); INFINITY: off */
     float margin;       /* pairs with s < max s - margin are cut (relative gate); INFINITY: off */
+    /* NULL: the keys stand at successive positions, age_j = n - 1 - j. Else [n] positions of keys that were compacted (tokens that skipped the block left
+     * none): age_j = position - positions[j]. The own key's age is 0 either way, positions[n - 1] is not read. */
+    const int32_t *positions;
+    int32_t position; /* of the query; with positions only */
 } qig_score_params;
 
 /* In place: o[j], j = 0..n-1 oldest first, the query's own key last, becomes the unnormalised weight
- *   d = sqrt(max(0, 2 (1 - o)) + 1e-6)  (fisher_rao: 2 asin(min(d, 2) / 2)),  s = -scale d - slope (n - 1 - j),  a = exp(s - max s) or 0 where the gate
+ *   d = sqrt(max(0, 2 (1 - o)) + 1e-6)  (fisher_rao: 2 asin(min(d, 2) / 2)),  s = -scale d - slope age_j,  a = exp(s - max s) or 0 where the gate
  * cuts; the own pair (j = n - 1) is never cut, and max s runs over all n pairs that the absolute gate lets through.
  * Returns the number of pairs let through; *sum = sum a, *sum2 = sum a^2. */
 typedef int qig_score_fn(float *o, int n, const qig_score_params *p, float *sum, float *sum2);

@@ -1,7 +1,7 @@
 /* score.c - overlaps to gated, unnormalised attention weights, AVX2.
  *
  *   d = sqrt(max(0, 2 (1 - o)) + 1e-6)        fisher_rao: d := 2 asin(min(d, 2) / 2)
- *   s = - scale d - slope (n - 1 - j)         nats
+ *   s = - scale d - slope age_j               nats;  age_j = n - 1 - j, or position - positions[j] where positions are given, 0 for the own pair
  *   a = exp(s - max s), or 0 where d > max_distance or s < max s - margin; the own pair j = n - 1 is never cut
  *
  * o: n overlaps, oldest first, replaced by a. Any n; no alignment. Features: AVX2, FMA. Gates, counts, NaN and n = 0 as in ref (ref/score.c); bures cuts
@@ -71,6 +71,19 @@ QIG_INLINE void store_part(float *p, __m256 v, int m) {
     memcpy(p, t, sizeof t[0] * (size_t)m);
 }
 
+/* Ages of the pairs from j on, m of which are not the query's own (garbage in the lanes past them); left: m, less the lane's index. */
+QIG_INLINE __m256 ages(const qig_score_params *p, int j, __m256i left, int m) {
+    if (!p->positions) return _mm256_cvtepi32_ps(left);
+    __m256i at;
+    if (m >= 8) at = _mm256_loadu_si256((const __m256i *)(const void *)(p->positions + j));
+    else {
+        int32_t v[8] = {0};
+        memcpy(v, p->positions + j, sizeof v[0] * (size_t)m);
+        at = _mm256_loadu_si256((const __m256i *)(const void *)v);
+    }
+    return _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_set1_epi32(p->position), at));
+}
+
 int qig_score__avx2(float *o, int n, const qig_score_params *p, float *sum, float *sum2) {
     *sum = *sum2 = 0.0f;
     if (n <= 0) return 0;
@@ -79,10 +92,10 @@ int qig_score__avx2(float *o, int n, const qig_score_params *p, float *sum, floa
     const int others = n - 1; /* the own pair is scored apart: no gate touches it */
     __m256 far, top8 = lowest;
     for (int j = 0; j < others; j += 8) {
-        const __m256 age = _mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_set1_epi32(others - j), iota));
-        __m256 s = score8(load_part(o + j, others - j), age, p, &far);
-        const __m256 beyond = _mm256_cmp_ps(age, _mm256_setzero_ps(), _CMP_LE_OQ); /* lanes past the end of a last partial step */
-        s = _mm256_blendv_ps(s, lowest, _mm256_or_ps(far, beyond));
+        const __m256i left = _mm256_sub_epi32(_mm256_set1_epi32(others - j), iota); /* pairs from this lane on, but for the own */
+        __m256 s = score8(load_part(o + j, others - j), ages(p, j, left, others - j), p, &far);
+        const __m256i beyond = _mm256_cmpgt_epi32(_mm256_set1_epi32(1), left); /* lanes past the end of a last partial step */
+        s = _mm256_blendv_ps(s, lowest, _mm256_or_ps(far, _mm256_castsi256_ps(beyond)));
         top8 = _mm256_max_ps(s, top8); /* returns its second operand when one is NaN */
         store_part(o + j, s, others - j);
     }

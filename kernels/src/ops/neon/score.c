@@ -1,7 +1,7 @@
 /* score.c - overlaps to gated, unnormalised attention weights, NEON.
  *
  *   d = sqrt(max(0, 2 (1 - o)) + 1e-6)        fisher_rao: d := 2 asin(min(d, 2) / 2)
- *   s = - scale d - slope (n - 1 - j)         nats
+ *   s = - scale d - slope age_j               nats;  age_j = n - 1 - j, or position - positions[j] where positions are given, 0 for the own pair
  *   a = exp(s - max s), or 0 where d > max_distance or s < max s - margin; the own pair j = n - 1 is never cut
  *
  * o: n overlaps, oldest first, replaced by a. Any n. Features: armv8.0 NEON. Gates, counts, NaN and n = 0 as in ref (ref/score.c); bures cuts exactly the
@@ -66,6 +66,19 @@ QIG_INLINE void store_part(float *p, float32x4_t v, int m) {
     memcpy(p, t, sizeof t[0] * (size_t)m);
 }
 
+/* Ages of the pairs from j on, m of which are not the query's own (garbage in the lanes past them); left: m, less the lane's index. */
+QIG_INLINE float32x4_t ages(const qig_score_params *p, int j, int32x4_t left, int m) {
+    if (!p->positions) return vcvtq_f32_s32(left);
+    int32x4_t at;
+    if (m >= 4) at = vld1q_s32(p->positions + j);
+    else {
+        int32_t v[4] = {0};
+        memcpy(v, p->positions + j, sizeof v[0] * (size_t)m);
+        at = vld1q_s32(v);
+    }
+    return vcvtq_f32_s32(vsubq_s32(vdupq_n_s32(p->position), at));
+}
+
 int qig_score__neon(float *o, int n, const qig_score_params *p, float *sum, float *sum2) {
     *sum = *sum2 = 0.0f;
     if (n <= 0) return 0;
@@ -76,9 +89,9 @@ int qig_score__neon(float *o, int n, const qig_score_params *p, float *sum, floa
     uint32x4_t far;
     float32x4_t top4 = lowest;
     for (int j = 0; j < others; j += 4) {
-        const float32x4_t age = vcvtq_f32_s32(vsubq_s32(vdupq_n_s32(others - j), iota));
-        float32x4_t s = score4(load_part(o + j, others - j), age, p, &far);
-        const uint32x4_t beyond = vcleq_f32(age, vdupq_n_f32(0.0f)); /* lanes past the end of a last partial step */
+        const int32x4_t left = vsubq_s32(vdupq_n_s32(others - j), iota); /* pairs from this lane on, but for the own */
+        float32x4_t s = score4(load_part(o + j, others - j), ages(p, j, left, others - j), p, &far);
+        const uint32x4_t beyond = vcleq_s32(left, vdupq_n_s32(0)); /* lanes past the end of a last partial step */
         s = vbslq_f32(vorrq_u32(far, beyond), lowest, s);
         top4 = vmaxnmq_f32(top4, s); /* the number wins over a NaN */
         store_part(o + j, s, others - j);
