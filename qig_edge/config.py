@@ -1,6 +1,7 @@
 """Model configuration: one flat dataclass, presets in presets/*.toml, every size checked before anything is built.
 
 A preset file has a [model] table with the fields of ModelConfig and a [train] table with those of qig_edge.train.config.TrainConfig.
+Where its [model] table says architecture = "jarvis", the fields are those of qig_edge.model.jarvis_config.JarvisConfig.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ import math
 import sys
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qig_edge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from qig_edge.model.jarvis_config import JarvisConfig
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -26,6 +30,7 @@ BASIN_INITS = ("geometric", "normal")
 EXIT_RULES = ("bures", "probe")
 ON_BREAKDOWN = ("mark", "pause")
 ATTENTIONS = ("qfi", "dot")
+ARCHITECTURES = ("qig", "jarvis")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +39,8 @@ class ModelConfig:
 
     attention "qfi" is the QIG-Kernel, "dot" the scaled dot product of its dense twin. basin_dim 0 is a plain V x D embedding (twin), head_rank 0
     ties the head's vocabulary factor to the embedding table. What each component of depth decides is in docs/formats.md, "Depth"; its parts are
-    off where their size or threshold is 0. exit_share, deep_share and collapse_share are what training steers the stored thresholds to.
+    off where their size or threshold is 0. The shares (deep, exit, collapse, and where they are not 0 those of the linear
+    and the breakdown regime) are what training steers the stored thresholds to.
     """
 
     vocab_size: int = 4096
@@ -76,6 +82,8 @@ class ModelConfig:
     regime_smoothing: float = 0.25
     regime_hysteresis: float = 0.02
     regime_curvature: float = 0.0
+    regime_linear_share: float = 0.0
+    regime_breakdown_share: float = 0.0
     regime_linear_coupling: float = 1.0
     regime_geometric_coupling: float = 1.0
     regime_breakdown_coupling: float = 1.0
@@ -90,6 +98,7 @@ class ModelConfig:
     recursion_max_loops: int = 0
     recursion_min_phi: float = 0.5
     symmetry_rank: int = 0
+    confidence_learnt: bool = False
     draft_blocks: int = 0
 
     def __post_init__(self) -> None:
@@ -133,7 +142,15 @@ class ModelConfig:
     def _check_depth(self) -> None:
         for name in ("shallow_dim", "exit_first", "recursion_min_loops", "draft_blocks"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 (off) or a positive number")
-        for name in ("mandatory_share", "deep_share", "exit_share", "collapse_share", "recursion_min_phi"):
+        for name in (
+            "mandatory_share",
+            "deep_share",
+            "exit_share",
+            "collapse_share",
+            "regime_linear_share",
+            "regime_breakdown_share",
+            "recursion_min_phi",
+        ):
             _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "in [0, 1]")
         _require(0 <= self.regime_low < 1, "regime_low", self.regime_low, "in [0, 1)")
         _require(
@@ -257,6 +274,7 @@ class ModelConfig:
             "routing": routed * (2 * d * self.shallow_dim + 1) + exits,
             "recursion": attention + feed_forward + 2 * d if self.recursion_max_loops else 0,
             "symmetry": self.symmetry_rank * d,
+            "confidence": 2 * self.confidence_learnt,
             "coupling": int(self.coupling_learnt),
             "norms": (2 * self.n_layers + 1) * d,
             "head": head,
@@ -302,11 +320,14 @@ def build(cls: type, values: dict[str, Any], where: str) -> Any:
         raise ConfigError(f"{where}: {e}") from None
 
 
-def preset_names() -> list[str]:
-    """Names of the shipped presets, sorted."""
-    return sorted(
+def preset_names(architecture: str | None = None) -> list[str]:
+    """Names of the shipped presets, sorted; only those of one architecture where it is given."""
+    names = sorted(
         p.name[: -len(".toml")] for p in (resources.files("qig_edge") / "presets").iterdir() if p.name.endswith(".toml")
     )
+    if architecture is None:
+        return names
+    return [n for n in names if _shipped(n)["model"].get("architecture", "qig") == architecture]
 
 
 def load_preset(name: str) -> dict[str, Any]:
@@ -329,12 +350,44 @@ def load_preset(name: str) -> dict[str, Any]:
         near = difflib.get_close_matches(name, names, 1)
         hint = f"; did you mean '{near[0]}'?" if near else ""
         raise ConfigError(f"unknown preset '{name}'{hint} (presets: {', '.join(names)})")
+    return _shipped(name)
+
+
+def _shipped(name: str) -> dict[str, Any]:
     return tomllib.loads((resources.files("qig_edge") / "presets" / f"{name}.toml").read_text("utf-8"))
 
 
+def preset_config(name: str) -> ModelConfig | JarvisConfig:
+    """The model configuration of one preset, of whatever architecture."""
+    return model_config(load_preset(name)["model"], f"preset '{name}'")
+
+
 def preset_model(name: str) -> ModelConfig:
-    """The model configuration of one preset."""
-    return ModelConfig.from_dict(load_preset(name)["model"], f"preset '{name}'")
+    """The model configuration of one preset of architecture "qig" (a twin's too). Raises ConfigError for another one."""
+    return qig_config(load_preset(name)["model"], f"preset '{name}'")
+
+
+def model_config(table: dict[str, Any], where: str) -> ModelConfig | JarvisConfig:
+    """The configuration in a [model] table; its `architecture` ("qig" where it names none) says of which kind."""
+    fields = dict(table)
+    kind = fields.pop("architecture", "qig")
+    if kind not in ARCHITECTURES:
+        raise ConfigError(f"{where}: architecture = {kind!r} must be one of {', '.join(ARCHITECTURES)}")
+    if kind == "jarvis":
+        from qig_edge.model.jarvis_config import JarvisConfig
+
+        return JarvisConfig.from_dict(fields, where)
+    return ModelConfig.from_dict(fields, where)
+
+
+def qig_config(table: dict[str, Any], where: str) -> ModelConfig:
+    """The same where only a QIG-Kernel or its twin will do."""
+    config = model_config(table, where)
+    if not isinstance(config, ModelConfig):
+        raise ConfigError(
+            f"{where} is of architecture 'jarvis': only 'qig' models can be trained, converted and measured"
+        )
+    return config
 
 
 def _require(ok: bool, name: str, value: object, accepted: str) -> None:

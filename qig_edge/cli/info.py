@@ -67,21 +67,20 @@ def file_facts(model: NativeModel, tensors: bool) -> dict[str, Any]:
 
 
 def preset_facts(name: str) -> dict[str, Any]:
-    """Parameters of a preset's model by part, and the bytes of its weights at each type: vectors (norms, temperatures, gains) stay F32."""
-    from qig_edge.config import preset_model
+    """Parameters of a preset's model by part, the bytes of its weights at each type (vectors stay F32), and its memory at inference."""
+    from qig_edge.config import load_preset, model_config
+    from qig_edge.model.inference_memory import fp16_bytes, stored
 
-    config = preset_model(name)
-    parts = config.param_counts()
-    vectors = parts["norms"]
-    if config.attention == "qfi":
-        gains = config.n_heads + config.n_kv_heads if config.state == "diagonal" else 0
-        vectors += config.n_layers * (config.n_heads + gains)
-    matrices = parts["total"] - vectors
+    table = load_preset(name)["model"]
+    config = model_config(table, f"preset '{name}'")
+    matrices, vectors = stored(config)
     return {
         "preset": name,
+        "architecture": table.get("architecture", "qig"),
         **config.to_dict(),
-        "parameters": parts,
+        "parameters": config.param_counts(),
         "weight_bytes": {kind: matrices * size // 32 + 4 * vectors for kind, size in BLOCK_BYTES.items()},
+        "fp16_inference_bytes": fp16_bytes(config),
     }
 
 
@@ -93,7 +92,9 @@ def _print_table(facts: dict[str, Any]) -> None:
         if isinstance(value, dict):
             print(key)
             for inner, count in value.items():
-                print(f"  {inner:<{width - 2}}{count:,}")
+                share = f"{count / value['total']:>9.1%}" if "total" in value else ""
+                size = f"{count / 1e6:>12,.1f} MB" if key.endswith("_bytes") else ""
+                print(f"  {inner:<{width - 2}}{count:>15,}{size}{share}")
         else:
             print(f"{key:<{width}}{_shown(key, value)}")
     if tensors:

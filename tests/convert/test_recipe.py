@@ -35,7 +35,7 @@ def test_matrices_are_those_of_random_models(kind: str) -> None:
 
 def test_training_rounds_what_the_q4_recipe_says() -> None:
     q4 = load_recipe("q4")
-    for config in [tiny_config(), tiny_config(**TWIN), tiny_config(head_rank=64), *map(preset_model, preset_names())]:
+    for config in [tiny_config(), tiny_config(**TWIN), tiny_config(head_rank=64), *map(preset_model, preset_names("qig"))]:
         kinds = quantized_parts(config)
         assert kinds == parts(config, q4)
         inside = {v for k, v in kinds.items() if k.startswith("blocks.")}
