@@ -20,13 +20,14 @@ from transformers import (
     PretrainedConfig,
     PreTrainedModel,
 )
+from transformers.cache_utils import DynamicLayer
 from transformers.modeling_outputs import CausalLMOutputWithPast
 from transformers.utils import logging
 
 from qig_edge.config import ModelConfig
 from qig_edge.errors import CheckpointError, ConfigError
 from qig_edge.model.attention import LayerCache
-from qig_edge.model.kernel import Kernel
+from qig_edge.model.kernel import Cache, Kernel
 
 FIELDS = ModelConfig().to_dict()
 
@@ -121,10 +122,14 @@ class QigForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
         out = self.kernel(input_ids, cache=past, keep_cache=use_cache)
         if use_cache:
             if past_key_values is None:
-                past_key_values = DynamicCache(config=self.config)
+                past_key_values = DynamicCache()
             assert out.cache is not None
+            while len(past_key_values.layers) < len(out.cache):  # the integrator's loops have caches of their own
+                past_key_values.layers.append(DynamicLayer())
             for i, layer in enumerate(out.cache):
                 past_key_values.update(layer.keys[:, :, start:], layer.values[:, :, start:], i)
+            if self.kernel.skips:
+                past_key_values.qig = out.cache  # type: ignore[attr-defined]  # who ran which block, and the regime's memory
         keep = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) and logits_to_keep else logits_to_keep
         logits = out.logits[:, keep] if not isinstance(keep, int) else out.logits
         loss = (
@@ -137,7 +142,7 @@ class QigForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
         )
         return result if return_dict in (None, True) else result.to_tuple()
 
-    def _past(self, cache: Any) -> list[LayerCache] | None:
+    def _past(self, cache: Any) -> Cache | None:
         """Kernel's cache out of transformers', None where it is empty."""
         if cache is None:
             return None
@@ -145,9 +150,20 @@ class QigForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
             raise ConfigError(
                 f"past_key_values is a {type(cache).__name__}: QIG models use DynamicCache (leave cache_implementation unset)"
             )
-        if not cache.get_seq_length():
+        length = cache.get_seq_length()
+        if not length:
             return None
-        return [LayerCache(cast(Tensor, layer.keys), cast(Tensor, layer.values)) for layer in cache.layers]
+        past = Cache(LayerCache(cast(Tensor, layer.keys), cast(Tensor, layer.values)) for layer in cache.layers)
+        if self.kernel.skips:
+            ours = getattr(cache, "qig", None)
+            if ours is None or ours[0].keys.shape[2] != length or ours[0].keys.shape[0] != past[0].keys.shape[0]:
+                raise ConfigError(
+                    "past_key_values was cropped, reordered or made elsewhere: a model whose tokens may skip blocks needs the cache it returned"
+                )
+            for layer, told in zip(past, ours, strict=True):
+                layer.present = told.present
+            past.memory = ours.memory
+        return past
 
     def _check_positions(
         self, ids: Tensor, mask: Tensor | None, positions: Tensor | None, start: int, use_cache: bool

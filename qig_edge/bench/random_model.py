@@ -6,6 +6,7 @@ Weights keep the variance of their layer's input, so that activations stay finit
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
@@ -16,8 +17,10 @@ from typing import TYPE_CHECKING
 
 from qig_edge.config import ModelConfig, preset_model
 from qig_edge.convert.keys import add_model_keys
+from qig_edge.convert.names import TensorName, tensor_names
 from qig_edge.errors import ConfigError
 from qig_edge.runtime.files import replacing
+from qig_edge.thresholds import Thresholds
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +30,7 @@ CONTROL = ("<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"
 BLOCK = 32
 # standard deviation of a nibble drawn evenly from 0..15
 NIBBLE_STD = (255 / 12) ** 0.5
-MAKE = 1  # counted up when the file made from the same preset changes
+MAKE = 2  # counted up when the file made from the same preset changes
 
 
 def cache_dir() -> Path:
@@ -54,21 +57,7 @@ def random_model(preset: str, folder: Path | None = None, progress: Callable[[in
 
 def matrices(config: ModelConfig) -> dict[str, tuple[int, int]]:
     """Name and [out, in] of every matrix of a model, in the order of docs/formats.md."""
-    d, c, b, r = config.d_model, config.head_dim, config.embed_dim, config.head_width
-    shapes = {"token_embd.weight": (config.vocab_size, b), "basin_proj.weight": (d, b)}
-    for n in range(config.n_layers):
-        shapes |= {
-            f"blk.{n}.attn_q.weight": (config.n_heads * c, d),
-            f"blk.{n}.attn_k.weight": (config.n_kv_heads * c, d),
-            f"blk.{n}.attn_v.weight": (config.n_kv_heads * c, d),
-            f"blk.{n}.attn_output.weight": (d, config.n_heads * c),
-            f"blk.{n}.ffn_up.weight": (config.hidden_dim, d),
-            f"blk.{n}.ffn_down.weight": (d, config.hidden_dim),
-        }
-    shapes["output_down.weight"] = (r, d)
-    if config.head_rank:
-        shapes["output.weight"] = (config.vocab_size, r)
-    return shapes
+    return {t.gguf: (t.shape[0], t.shape[1]) for t in tensor_names(config) if t.part is not None}
 
 
 def write_random(
@@ -108,26 +97,33 @@ def _write_all(
     progress: Callable[[int, int], None] | None,
 ) -> None:
     import gguf
-    import numpy as np
 
-    add_model_keys(writer, config, "MOSTLY_Q4_0", name)
+    # every token runs every block with its deep feed-forward: what depth saves hangs on trained weights
+    thresholds = dataclasses.replace(Thresholds.of(config), regime_low=0.0, regime_high=1.0)
+    add_model_keys(writer, config, thresholds, "MOSTLY_Q4_0", name)
     _write_tokenizer(writer, config)
     for done, (tensor, (rows, width)) in enumerate(shapes.items()):
         writer.add_tensor(tensor, _random_q4_0(rng, rows, width), raw_dtype=gguf.GGMLQuantizationType.Q4_0)
         if progress:
             progress(done + 1, len(shapes))
-    for n in range(config.n_layers):
-        writer.add_tensor(f"blk.{n}.attn_norm.weight", np.ones(config.d_model, np.float32))
-        writer.add_tensor(f"blk.{n}.ffn_norm.weight", np.ones(config.d_model, np.float32))
-        writer.add_tensor(f"blk.{n}.attn_temp.weight", np.full(config.n_heads, config.temperature_init, np.float32))
-        if config.state == "diagonal":
-            writer.add_tensor(f"blk.{n}.attn_q_gain.weight", np.ones(config.n_heads, np.float32))
-            writer.add_tensor(f"blk.{n}.attn_k_gain.weight", np.ones(config.n_kv_heads, np.float32))
-    writer.add_tensor("output_norm.weight", np.ones(config.d_model, np.float32))
+    for plain in tensor_names(config):
+        if plain.part is None:
+            writer.add_tensor(plain.gguf, _plain(plain, config))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.flush()
+
+
+def _plain(tensor: TensorName, config: ModelConfig) -> np.ndarray:
+    """float32 values of a tensor that is no matrix of weights: temperatures as they begin, no gate, no scale, orthonormal rows."""
+    import numpy as np
+
+    kind = tensor.gguf.split(".")[-2]
+    if len(tensor.shape) == 2:
+        return np.eye(*tensor.shape, dtype=np.float32)
+    off = kind in ("attn_gate", "ffn_route", "exit_probe")
+    return np.full(tensor.shape, config.temperature_init if kind == "attn_temp" else 0.0 if off else 1.0, np.float32)
 
 
 def _random_q4_0(rng: np.random.Generator, rows: int, width: int) -> np.ndarray:

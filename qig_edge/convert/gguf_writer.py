@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from gguf import GGUFWriter
     from tokenizers import Tokenizer
+    from torch import Tensor
 
     from qig_edge.model.kernel import Kernel
 
@@ -55,11 +56,11 @@ def write_gguf(
     counts: dict[str, int] = {}
     odd: dict[int, list[str]] = {}
     try:
-        add_model_keys(writer, config, recipe.file_type, name)
+        add_model_keys(writer, config, model.thresholds(), recipe.file_type, name)
         _add_tokenizer(writer, tokenizer, config.vocab_size)
         for done, tensor in enumerate(tensors):
             kind = recipe.kind(tensor)
-            data = _encode(tensor, weights[tensor.torch].detach().float().cpu().numpy(), kind)
+            data = _encode(tensor, _values(tensor, weights), kind)
             writer.add_tensor(tensor.gguf, data, raw_dtype=gguf.GGMLQuantizationType[kind.upper()])
             counts[kind] = counts.get(kind, 0) + 1
             if tensor.part and tensor.shape[-1] % BLOCK and any(t in ("q4_0", "q8_0") for _, t in recipe.types):
@@ -80,6 +81,14 @@ def write_gguf(
         for width, names in sorted(odd.items())
     ]
     return Written(counts, notes)
+
+
+def _values(tensor: TensorName, weights: dict[str, Tensor]) -> np.ndarray:
+    """float32 in the shape that the file gives it."""
+    import numpy as np
+
+    parts = [weights[name].detach().float().cpu().numpy() for name in (tensor.torch, tensor.then) if name]
+    return parts[0] if tensor.then is None else np.concatenate([part.ravel() for part in parts])
 
 
 def _encode(tensor: TensorName, data: np.ndarray, kind: str) -> np.ndarray:

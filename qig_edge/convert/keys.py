@@ -8,11 +8,12 @@ if TYPE_CHECKING:
     from gguf import GGUFWriter
 
     from qig_edge.config import ModelConfig
+    from qig_edge.thresholds import Thresholds
 
 ALIGNMENT = 32
 
 
-def add_model_keys(writer: GGUFWriter, config: ModelConfig, file_type: str, name: str) -> None:
+def add_model_keys(writer: GGUFWriter, config: ModelConfig, thresholds: Thresholds, file_type: str, name: str) -> None:
     """general.* and qig.* keys and the chat format; file_type: a name of gguf.LlamaFileType."""
     import gguf
 
@@ -38,7 +39,7 @@ def add_model_keys(writer: GGUFWriter, config: ModelConfig, file_type: str, name
     floats = {
         "attention.layer_norm_rms_epsilon": config.norm_eps,
         "rope.freq_base": config.rope_base,
-        "coupling.beta": config.coupling_beta,
+        "coupling.beta": thresholds.coupling_beta,
         "coupling.ref": config.coupling_ref,
         "coupling.min": config.coupling_min,
         "coupling.max": config.coupling_max,
@@ -56,6 +57,54 @@ def add_model_keys(writer: GGUFWriter, config: ModelConfig, file_type: str, name
         writer.add_bool("qig.attention.state_phases", config.state_phases)
     if config.decay:
         writer.add_array("qig.attention.decay_slopes", config.decay_slopes())
+    if config.gate_learnt:
+        writer.add_bool("qig.gate.learnt", True)
+    if config.code_rate:
+        writer.add_float32("qig.code_rate.max_entropy", config.code_rate)
+    _add_depth(writer, config, thresholds)
+    if config.symmetry_rank:
+        writer.add_uint32("qig.symmetry.rank", config.symmetry_rank)
+    if thresholds.confidence is not None:
+        writer.add_float32("qig.confidence.scale", thresholds.confidence[0])
+        writer.add_float32("qig.confidence.bias", thresholds.confidence[1])
+    if config.draft_blocks:
+        writer.add_uint32("qig.draft_blocks", config.draft_blocks)
     for role, token in zip(("system", "user", "assistant", "end"), TOKENS[1:], strict=True):
         writer.add_string(f"qig.chat.{role}", token)
     writer.add_chat_template(CHAT_TEMPLATE)
+
+
+def _add_depth(writer: GGUFWriter, config: ModelConfig, thresholds: Thresholds) -> None:
+    """Keys of routing, regimes, exits, decoherence and recursion, of those that the model has."""
+    import gguf
+
+    if config.adaptive:
+        writer.add_uint32("qig.mandatory_blocks", config.mandatory_blocks)
+    if config.shallow_dim:
+        writer.add_uint32("qig.shallow_length", config.shallow_dim)
+    if config.regime:
+        writer.add_float32("qig.regime.low", thresholds.regime_low)
+        writer.add_float32("qig.regime.high", thresholds.regime_high)
+        writer.add_float32("qig.regime.smoothing", config.regime_smoothing)
+        writer.add_float32("qig.regime.hysteresis", config.regime_hysteresis)
+        writer.add_float32("qig.regime.curvature", config.regime_curvature)
+        writer.add_string("qig.regime.on_breakdown", config.on_breakdown)
+        factors = [
+            float(config.regime_linear_coupling),
+            float(config.regime_geometric_coupling),
+            float(config.regime_breakdown_coupling),
+        ]
+        if factors != [1.0, 1.0, 1.0]:
+            writer.add_array("qig.regime.coupling", factors)
+    if config.exit_blocks:
+        # gguf writes Python integers as i32, which the contract's u32 is not
+        kind = gguf.GGUFValueType
+        writer.add_key_value("qig.exit.blocks", config.exit_blocks, kind.ARRAY, sub_type=kind.UINT32)
+        writer.add_array("qig.exit.thresholds", [float(t) for t in thresholds.exits])
+        writer.add_string("qig.exit.rule", config.exit_rule)
+    if thresholds.collapse is not None:
+        writer.add_float32("qig.decoherence.threshold", thresholds.collapse)
+    if config.recursion_max_loops:
+        writer.add_uint32("qig.recursion.min_loops", config.recursion_min_loops)
+        writer.add_uint32("qig.recursion.max_loops", config.recursion_max_loops)
+        writer.add_float32("qig.recursion.min_phi", config.recursion_min_phi)

@@ -16,9 +16,10 @@ from qig_edge.errors import CheckpointError
 
 @dataclasses.dataclass(frozen=True)
 class TensorName:
-    """One tensor: its name in GGUF, in Kernel.state_dict(), and the name that Kernel.fake_quantize knows it by (None: a vector, F32 always).
+    """One tensor: its name in GGUF, in Kernel.state_dict(), and the name that Kernel.fake_quantize knows it by (None: F32 always).
 
-    shape is torch's, [out, in] or [n]; exponential: the file holds exp of what torch holds.
+    shape is torch's, [out, in] or [n]; exponential: the file holds exp of what torch holds; then: a second tensor whose values follow the first one's
+    in a vector of the file.
     """
 
     gguf: str
@@ -26,6 +27,7 @@ class TensorName:
     shape: tuple[int, ...]
     part: str | None = None
     exponential: bool = False
+    then: str | None = None
 
 
 def check_format(config: ModelConfig) -> None:
@@ -42,42 +44,73 @@ def check_format(config: ModelConfig) -> None:
 
 def tensor_names(config: ModelConfig) -> list[TensorName]:
     """Every tensor of a model in the order of the file; of a dense twin, those it has (recipes are for it too, files are not: check_format)."""
-    d, c, qfi = config.d_model, config.head_dim, config.attention == "qfi"
-    q, kv = config.n_heads * c, config.n_kv_heads * c
+    d = config.d_model
     names = [_matrix("token_embd", "embedding", (config.vocab_size, config.embed_dim), "embedding.table")]
     if config.basin_dim:
         names.append(_matrix("basin_proj", "embedding.proj", (d, config.basin_dim)))
+    if config.code_rate:
+        names.append(TensorName("token_scale.weight", "embedding.token_scale", (config.vocab_size,)))
     for n in range(config.n_layers):
-        ours, theirs = f"blk.{n}", f"blocks.{n}"
-        names += [
-            TensorName(f"{ours}.attn_norm.weight", f"{theirs}.attn_norm.weight", (d,)),
-            _matrix(f"{ours}.attn_q", f"{theirs}.attn.q", (q, d)),
-            _matrix(f"{ours}.attn_k", f"{theirs}.attn.k", (kv, d)),
-            _matrix(f"{ours}.attn_v", f"{theirs}.attn.v", (kv, d)),
-        ]
-        if qfi:
-            names.append(
-                TensorName(
-                    f"{ours}.attn_temp.weight", f"{theirs}.attn.log_temperature", (config.n_heads,), exponential=True
-                )
-            )
-        if qfi and config.state == "diagonal":
+        names += _block(config, f"blk.{n}", f"blocks.{n}")
+        if config.routed(n):
+            router, hidden = f"blocks.{n}.router", config.shallow_dim
             names += [
-                TensorName(f"{ours}.attn_q_gain.weight", f"{theirs}.attn.q_gain", (config.n_heads,)),
-                TensorName(f"{ours}.attn_k_gain.weight", f"{theirs}.attn.k_gain", (config.n_kv_heads,)),
+                _matrix(f"blk.{n}.ffn_shallow_up", f"{router}.shallow.up", (hidden, d)),
+                _matrix(f"blk.{n}.ffn_shallow_down", f"{router}.shallow.down", (d, hidden)),
+                TensorName(f"blk.{n}.ffn_route.weight", f"{router}.phi_weight", (2,), then=f"{router}.steer.threshold"),
             ]
-        names += [
-            _matrix(f"{ours}.attn_output", f"{theirs}.attn.o", (d, q)),
-            TensorName(f"{ours}.ffn_norm.weight", f"{theirs}.ffn_norm.weight", (d,)),
-            _matrix(f"{ours}.ffn_up", f"{theirs}.ffn.up", (config.hidden_dim, d)),
-            _matrix(f"{ours}.ffn_down", f"{theirs}.ffn.down", (d, config.hidden_dim)),
-        ]
+        if config.exit_rule == "probe" and n + 1 in config.exit_blocks:
+            probe = f"exits.{n + 1}.probe"
+            names.append(TensorName(f"blk.{n}.exit_probe.weight", f"{probe}.weight", (d + 1,), then=f"{probe}.bias"))
+    if config.recursion_max_loops:
+        names += _block(config, "integrator", "integrator.block")
+    if config.decoherence_modes:
+        names.append(_rows("decoherence_modes", "decoherence.modes", (config.decoherence_modes, d)))
+    if config.symmetry_rank:
+        names.append(_rows("symmetry", "symmetry.weight", (config.symmetry_rank, d)))
     names.append(TensorName("output_norm.weight", "norm.weight", (d,)))
     if config.head_rank or config.basin_dim:
         names.append(_matrix("output_down", "head.down", (config.head_width, d)))
     if config.head_rank:
         names.append(_matrix("output", "head.out", (config.vocab_size, config.head_rank)))
     return names
+
+
+def _block(config: ModelConfig, ours: str, theirs: str) -> list[TensorName]:
+    """The tensors of one block, or of the integrator."""
+    d, c, qfi = config.d_model, config.head_dim, config.attention == "qfi"
+    q, kv = config.n_heads * c, config.n_kv_heads * c
+    names = [
+        TensorName(f"{ours}.attn_norm.weight", f"{theirs}.attn_norm.weight", (d,)),
+        _matrix(f"{ours}.attn_q", f"{theirs}.attn.q", (q, d)),
+        _matrix(f"{ours}.attn_k", f"{theirs}.attn.k", (kv, d)),
+        _matrix(f"{ours}.attn_v", f"{theirs}.attn.v", (kv, d)),
+    ]
+    if qfi:
+        names.append(
+            TensorName(
+                f"{ours}.attn_temp.weight", f"{theirs}.attn.log_temperature", (config.n_heads,), exponential=True
+            )
+        )
+    if config.gate_learnt:
+        names.append(TensorName(f"{ours}.attn_gate.weight", f"{theirs}.attn.gate_threshold", (config.n_heads,)))
+    if qfi and config.state == "diagonal":
+        names += [
+            TensorName(f"{ours}.attn_q_gain.weight", f"{theirs}.attn.q_gain", (config.n_heads,)),
+            TensorName(f"{ours}.attn_k_gain.weight", f"{theirs}.attn.k_gain", (config.n_kv_heads,)),
+        ]
+    return [
+        *names,
+        _matrix(f"{ours}.attn_output", f"{theirs}.attn.o", (d, q)),
+        TensorName(f"{ours}.ffn_norm.weight", f"{theirs}.ffn_norm.weight", (d,)),
+        _matrix(f"{ours}.ffn_up", f"{theirs}.ffn.up", (config.hidden_dim, d)),
+        _matrix(f"{ours}.ffn_down", f"{theirs}.ffn.down", (d, config.hidden_dim)),
+    ]
+
+
+def _rows(ours: str, torch: str, shape: tuple[int, int]) -> TensorName:
+    """A matrix that is F32 in every file: few rows, whose orthonormality a coarser type would lose."""
+    return TensorName(f"{ours}.weight", torch, shape)
 
 
 def _matrix(ours: str, part: str, shape: tuple[int, int], torch: str | None = None) -> TensorName:

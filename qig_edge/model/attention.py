@@ -16,35 +16,55 @@ from torch.nn import functional as F
 
 from qig_edge.config import ModelConfig
 from qig_edge.model import quant, states
-from qig_edge.model.gate import gate
+from qig_edge.model.gate import gate, soft_gate
 
 CHUNK = 256  # queries
+GATE_START = 0.1  # learnt thresholds begin below the coupling of unrelated states, 0.19
 
 
 @dataclass
 class LayerCache:
-    """Key states and values of the positions so far, [B, G, T, state_dim] and [B, G, T, C]."""
+    """Key states and values of the positions so far, [B, G, T, state_dim] and [B, G, T, C].
+
+    present [B, T]: positions that ran the block (None: all).
+    """
 
     keys: Tensor
     values: Tensor
+    present: Tensor | None = None
 
 
 @dataclass
 class Observed:
-    """What a block's attention tells of itself, means over its heads: [B, T] each."""
+    """What a block's attention tells of itself, means over its heads: [B, T] each.
+
+    active: share of the pairs let through, differentiable while gates are soft.
+    """
 
     phi: Tensor
     active: Tensor
 
 
-def running_coupling(config: ModelConfig, length: Tensor) -> Tensor:
-    """r(L) = clamp(1 + beta ln(L / L_ref)) for context lengths L >= 1, float32."""
-    r = 1 + config.coupling_beta * torch.log(length.double() / config.coupling_ref)
+@dataclass
+class Look:
+    """How a block is to look at its tokens: coupling r [T] or [B, T]; runs [B, T]: tokens that run this block (None: all); softness of learnt gates
+    (None: they are hard); observe: whether phi and active pairs are wanted."""
+
+    coupling: Tensor
+    runs: Tensor | None = None
+    softness: Tensor | None = None
+    observe: bool = False
+
+
+def running_coupling(config: ModelConfig, length: Tensor, beta: Tensor | None = None) -> Tensor:
+    """r(L) = clamp(1 + beta ln(L / L_ref)) for context lengths L >= 1, float32. beta: the learnt one, in place of the configuration's."""
+    steep = config.coupling_beta if beta is None else beta.double()
+    r = 1 + steep * torch.log(length.double() / config.coupling_ref)
     return r.clamp(config.coupling_min, config.coupling_max).float()
 
 
 def integration(weights: Tensor, visible: Tensor) -> Tensor:
-    """ln N_eff / ln n per row of normalised weights [..., Tq, Tk], visible n [Tq]; 0 where n = 1. N_eff = 1 / sum a^2."""
+    """ln N_eff / ln n per row of normalised weights [..., Tq, Tk], visible n of the rows; 0 where n = 1. N_eff = 1 / sum a^2."""
     n_eff = -torch.log(weights.square().sum(-1).clamp_min(1e-12))
     return torch.where(visible > 1, n_eff / torch.log(visible.clamp_min(2).float()), 0.0)
 
@@ -63,12 +83,14 @@ class Attention(nn.Module):
         self.int8_cache = False
         if config.attention == "qfi":
             self.log_temperature = nn.Parameter(torch.full((h,), math.log(config.temperature_init)))
+            if config.gate_learnt:
+                self.gate_threshold = nn.Parameter(torch.full((h,), GATE_START))
             if config.state == "diagonal":
                 self.q_gain = nn.Parameter(torch.ones(h))
                 self.k_gain = nn.Parameter(torch.ones(g))
 
     def forward(
-        self, x: Tensor, positions: Tensor, cache: LayerCache | None = None, observe: bool = False
+        self, x: Tensor, positions: Tensor, cache: LayerCache | None, look: Look
     ) -> tuple[Tensor, LayerCache, Observed | None]:
         """positions [T] are those of x; cache holds what came before them. Returns the output, the grown cache, and on request what was observed."""
         config, (b, t, _) = self.config, x.shape
@@ -81,10 +103,15 @@ class Attention(nn.Module):
             rounded = quant.round_state if config.attention == "qfi" else quant.round_value
             phi_q, phi_k = quant.straight(phi_q, rounded(phi_q)), quant.straight(phi_k, rounded(phi_k))
             v = quant.straight(v, quant.round_value(v))
+        present = look.runs
         if cache is not None:
             phi_k, v = torch.cat((cache.keys, phi_k), 2), torch.cat((cache.values, v), 2)
-        grown = LayerCache(phi_k, v)
-        if config.attention == "dot" and not (config.decay or observe or cache is not None):
+            if present is not None and cache.present is not None:
+                present = torch.cat((cache.present, present), 1)
+        grown = LayerCache(phi_k, v, present)
+        if config.attention == "dot" and not (
+            config.decay or look.observe or cache is not None or present is not None or not config.attention_grad
+        ):
             out, observed = (
                 F.scaled_dot_product_attention(
                     phi_q.to(v.dtype), phi_k.to(v.dtype), v, is_causal=True, enable_gqa=True
@@ -92,7 +119,7 @@ class Attention(nn.Module):
                 None,
             )
         else:
-            out, observed = self._attend_in_chunks(phi_q, phi_k, v, positions, observe)
+            out, observed = self._attend_in_chunks(phi_q, grown, positions, look)
         return self.o(out.transpose(1, 2).reshape(b, t, -1)), grown, observed
 
     def _states(self, q: Tensor, k: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
@@ -107,37 +134,42 @@ class Attention(nn.Module):
         return states.pure_state(q, cos, sin), states.pure_state(k, cos, sin)
 
     def _attend_in_chunks(
-        self, phi_q: Tensor, phi_k: Tensor, v: Tensor, positions: Tensor, observe: bool
+        self, phi_q: Tensor, seen: LayerCache, positions: Tensor, look: Look
     ) -> tuple[Tensor, Observed | None]:
         """Queries in chunks, each against the keys up to its own end: less of the square is built than is masked away."""
-        t, past = phi_q.shape[2], phi_k.shape[2] - phi_q.shape[2]
-        outs, seen = [], []
+        t, past = phi_q.shape[2], seen.keys.shape[2] - phi_q.shape[2]
+        outs, told = [], []
         for start in range(0, t, CHUNK):
             end = min(start + CHUNK, t)
-            out, observed = self._attend(
-                phi_q[:, :, start:end], phi_k[:, :, : past + end], v[:, :, : past + end], positions[start:end], observe
+            upto = LayerCache(
+                seen.keys[:, :, : past + end],
+                seen.values[:, :, : past + end],
+                None if seen.present is None else seen.present[:, : past + end],
             )
+            coupling = look.coupling[..., start:end]
+            out, observed = self._attend(phi_q[:, :, start:end], upto, positions[start:end], coupling, look)
             outs.append(out)
             if observed is not None:
-                seen.append(observed)
+                told.append(observed)
         return torch.cat(outs, 2), Observed(
-            torch.cat([s.phi for s in seen], 1), torch.cat([s.active for s in seen], 1)
-        ) if seen else None
+            torch.cat([s.phi for s in told], 1), torch.cat([s.active for s in told], 1)
+        ) if told else None
 
     def _attend(
-        self, phi_q: Tensor, phi_k: Tensor, v: Tensor, positions: Tensor, observe: bool
+        self, phi_q: Tensor, seen: LayerCache, positions: Tensor, coupling: Tensor, look: Look
     ) -> tuple[Tensor, Observed | None]:
         config = self.config
         b, h, t, c = phi_q.shape
-        groups, total = phi_k.shape[1], phi_k.shape[2]
+        groups, total = seen.keys.shape[1], seen.keys.shape[2]
+        passed: Tensor | None = None
         with torch.autocast(phi_q.device.type, enabled=False):
+            grouped = phi_q.reshape(b, groups, -1, c)
             if config.attention == "qfi":
-                o = states.overlap(phi_q.reshape(b, groups, -1, c), phi_k).view(b, h, t, total)
-                r = running_coupling(config, positions + 1).unsqueeze(-1)
-                scale = torch.exp(-self.log_temperature)[:, None, None] * r  # [H, T, 1]
-                scores = -scale * states.distance(o, config.metric)
+                o = states.overlap(grouped, seen.keys).view(b, h, t, total)
+                r = coupling.view(-1, 1, t, 1)  # [1 or B, 1, T, 1]
+                scores = -torch.exp(-self.log_temperature)[:, None, None] * r * states.distance(o, config.metric)
             else:
-                o = (phi_q.reshape(b, groups, -1, c) @ phi_k.transpose(-1, -2)).view(b, h, t, total)
+                o = (grouped @ seen.keys.transpose(-1, -2)).view(b, h, t, total)
                 scores = o * c**-0.5
             age = positions.unsqueeze(-1) - torch.arange(
                 total, device=positions.device
@@ -145,14 +177,28 @@ class Attention(nn.Module):
             if config.decay:
                 slopes = torch.tensor(config.decay_slopes(), device=positions.device)
                 scores = scores - slopes[:, None, None] * age
-            allowed = age >= 0
-            if config.attention == "qfi" and (config.gate_threshold or config.gate_margin):
-                allowed = gate(scores, o, allowed, age == 0, config.gate_threshold, config.gate_margin)
+            own = age == 0
+            allowed, visible = age >= 0, positions + 1
+            if seen.present is not None:
+                allowed = (allowed & seen.present[:, None, :]) | own  # [B, T, total]
+                visible = allowed.sum(-1)  # [B, T]
+                allowed = allowed[:, None]
+            if config.attention == "qfi":
+                threshold: float | Tensor = config.gate_threshold
+                if config.gate_learnt:
+                    threshold = self.gate_threshold[:, None, None]
+                    if look.softness is not None:
+                        passed = soft_gate(o, own, threshold, look.softness)
+                        scores, threshold = scores + passed.clamp_min(1e-20).log(), 0.0
+                if isinstance(threshold, Tensor) or threshold or config.gate_margin:
+                    allowed = gate(scores, o, allowed, own, threshold, config.gate_margin)
             weights = torch.softmax(scores.masked_fill(~allowed, -math.inf), -1)
-        out = (weights.to(v.dtype).view(b, groups, -1, total) @ v).view(b, h, t, -1)
-        if not observe:
+        if not config.attention_grad:
+            weights = weights.detach()  # measured: no gradient goes back through the measurement
+        out = (weights.to(seen.values.dtype).view(b, groups, -1, total) @ seen.values).view(b, h, t, -1)
+        if not look.observe:
             return out, None
-        visible = positions + 1
-        phi = integration(weights, visible).mean(1)
-        active = (allowed.expand(b, h, t, total).sum(-1) / visible).mean(1)
-        return out, Observed(phi, active)
+        pairs = allowed.expand(b, h, t, total)
+        through = pairs.sum(-1) if passed is None else (pairs * passed).sum(-1)
+        seen_keys = visible.view(-1, 1, t)
+        return out, Observed(integration(weights, seen_keys).mean(1), (through / seen_keys).mean(1))

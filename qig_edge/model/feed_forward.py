@@ -10,12 +10,12 @@ from qig_edge.model.quant import Linear
 
 
 class FeedForward(nn.Module):
-    """x [..., D] -> [..., D] through `hidden_dim` units."""
+    """x [..., D] -> [..., D] through `hidden` units."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, hidden: int) -> None:
         super().__init__()
-        self.up = Linear(config.d_model, config.hidden_dim)
-        self.down = Linear(config.hidden_dim, config.d_model)
+        self.up = Linear(config.d_model, hidden)
+        self.down = Linear(hidden, config.d_model)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down(F.relu(self.up(x)).square())

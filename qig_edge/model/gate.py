@@ -36,15 +36,23 @@ def threshold_overlap(threshold: float) -> float:
     return high
 
 
-def gate(scores: Tensor, o: Tensor, causal: Tensor, own: Tensor, threshold: float, margin: float) -> Tensor:
+def gate(scores: Tensor, o: Tensor, causal: Tensor, own: Tensor, threshold: float | Tensor, margin: float) -> Tensor:
     """Pairs let through, bool [..., Tq, Tk]. scores and o [..., Tq, Tk]; causal and own (the self pair) broadcast over them; margin in nats.
 
-    First the absolute cut (threshold), then the relative one against the largest score that is left.
+    First the absolute cut, then the relative one against the largest score that is left. threshold: one for all (0: off), or a tensor that broadcasts
+    over o, the thresholds of heads.
     """
     allowed = causal
-    if threshold > 0:
+    if isinstance(threshold, Tensor):
+        allowed = (allowed & ((coupling(o) > threshold) | (threshold <= 0))) | own
+    elif threshold > 0:
         allowed = (allowed & (o > threshold_overlap(threshold))) | own
     if margin > 0:
         best = scores.masked_fill(~allowed, -math.inf).amax(-1, keepdim=True)
         allowed = allowed & (scores >= best - margin) | own
     return allowed.expand(scores.shape)
+
+
+def soft_gate(o: Tensor, own: Tensor, threshold: Tensor, softness: Tensor) -> Tensor:
+    """The absolute cut while it is still learnt: weights in (0, 1) [..., Tq, Tk], sigmoid((c - threshold) / softness), 1 for the own pair."""
+    return torch.where(own, 1.0, torch.sigmoid((coupling(o) - threshold) / softness.clamp_min(1e-3)))

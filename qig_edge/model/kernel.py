@@ -1,4 +1,4 @@
-"""The QIG-Kernel, assembled: basin embedding, blocks of QFI attention and squared-ReLU feed-forward, factored head.
+"""The QIG-Kernel, assembled: basin embedding, blocks of QFI attention and squared-ReLU feed-forward, depth that follows need, factored head.
 
     model = Kernel(preset_model("qig-nano"));  logits = model(ids).logits
 
@@ -7,7 +7,7 @@ The dense twin is the same code with attention = "dot", an unfactored embedding 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,49 +15,87 @@ from torch import Tensor, nn
 
 from qig_edge.config import ModelConfig
 from qig_edge.model import quant
-from qig_edge.model.attention import Attention, LayerCache, Observed, running_coupling
+from qig_edge.model.attention import Attention, LayerCache, Look, Observed, running_coupling
+from qig_edge.model.decoherence import Decoherence
 from qig_edge.model.embedding import BasinEmbedding, Head
+from qig_edge.model.ethics import AgentSymmetry
+from qig_edge.model.exits import Exit, bures
 from qig_edge.model.feed_forward import FeedForward
-from qig_edge.model.telemetry import Telemetry, angle, surprise_and_confidence
+from qig_edge.model.journey import ExitSeen, Journey
+from qig_edge.model.recursion import Integrator
+from qig_edge.model.regime import BREAKDOWN, LINEAR, RegimeDetector, RegimeMemory
+from qig_edge.model.routing import CurvatureRouter
+from qig_edge.model.steer import Steered
+from qig_edge.model.telemetry import Calibration, Telemetry, telemetry_of
+from qig_edge.thresholds import Thresholds
+
+FULL_ROWS = (
+    4  # of so many rows of a training batch one runs to full depth, so that exits have something to be measured against
+)
+
+
+class Cache(list[LayerCache]):
+    """Caches of the blocks, then of the integrator's loops, and what the regime detector remembers."""
+
+    memory: RegimeMemory | None = None
 
 
 @dataclass
 class Output:
-    """logits [B, T, V] float32; cache of every layer; telemetry where it was asked for."""
+    """logits [B, T, V] float32; cache of every layer; telemetry where it was asked for; the journey, for losses that look at it."""
 
     logits: Tensor
-    cache: list[LayerCache] | None = None
+    cache: Cache | None = None
     telemetry: Telemetry | None = None
+    journey: Journey | None = None
 
 
 class Block(nn.Module):
     """x [B, T, D] -> x + attention(norm x) -> + feed_forward(norm)."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, routed: bool = False) -> None:
         super().__init__()
         self.attn_norm = nn.RMSNorm(config.d_model, eps=config.norm_eps)
         self.attn = Attention(config)
         self.ffn_norm = nn.RMSNorm(config.d_model, eps=config.norm_eps)
-        self.ffn = FeedForward(config)
+        self.ffn = FeedForward(config, config.hidden_dim)
+        self.router = CurvatureRouter(config) if routed else None
 
     def forward(
-        self, x: Tensor, positions: Tensor, cache: LayerCache | None = None, observe: bool = False
+        self, x: Tensor, positions: Tensor, cache: LayerCache | None, look: Look, turned: Tensor
     ) -> tuple[Tensor, LayerCache, Observed | None]:
-        attended, grown, observed = self.attn(self.attn_norm(x), positions, cache, observe)
+        """turned [B, T]: the angle by which the previous block turned each token."""
+        attended, grown, observed = self.attn(self.attn_norm(x), positions, cache, look)
         x = x + attended
-        return x + self.ffn(self.ffn_norm(x)), grown, observed
+        h = self.ffn_norm(x)
+        if self.router is None:
+            return x + self.ffn(h), grown, observed
+        assert observed is not None
+        runs = torch.ones_like(turned, dtype=torch.bool) if look.runs is None else look.runs
+        return x + self.router(self.ffn, h, turned, observed.phi, look.softness, runs), grown, observed
 
 
 class Kernel(nn.Module):
     """A causal language model over token ids [B, T]."""
 
+    softness: Tensor
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
         self.embedding = BasinEmbedding(config)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
+        self.blocks = nn.ModuleList(Block(config, config.routed(n)) for n in range(config.n_layers))
+        self.regime = RegimeDetector(config) if config.regime else None
+        self.exits = nn.ModuleDict({str(n): Exit(config) for n in config.exit_blocks})
+        self.decoherence = Decoherence(config) if config.decoherence_modes else None
+        self.integrator = Integrator(config, Block(config)) if config.recursion_max_loops else None
+        self.symmetry = AgentSymmetry(config) if config.symmetry_rank else None
+        self.coupling_beta = nn.Parameter(torch.tensor(config.coupling_beta)) if config.coupling_learnt else None
+        self.calibration = Calibration() if config.confidence_learnt else None
         self.norm = nn.RMSNorm(config.d_model, eps=config.norm_eps)
         self.head = Head(config)
+        self.soft = False  # learnt cuts are hard but for the first part of a training
+        self.register_buffer("softness", torch.tensor(0.05), persistent=False)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -65,50 +103,170 @@ class Kernel(nn.Module):
         for module in self.modules():
             if isinstance(module, quant.Linear):
                 nn.init.normal_(module.weight, std=module.in_features**-0.5)
-        # an unfactored tied table reads out with the rows it reads in: shorter rows keep the first logits small
-        nn.init.normal_(self.embedding.table, std=self.config.embed_dim**-0.5 if self.config.basin_dim else 0.02)
-        if self.embedding.proj is not None:
-            nn.init.normal_(
-                self.embedding.proj.weight
-            )  # rows of the table have length 1: this gives states of unit mean square
+            if isinstance(module, Exit) and module.probe is not None:
+                nn.init.zeros_(module.probe.weight)
+        self.embedding.initialize(self.config.basin_init, self.config.d_model)
+        if self.symmetry is not None:
+            nn.init.orthogonal_(self.symmetry.weight)
         for name, module in self.products():
-            if name.endswith(("attn.o", "ffn.down")):
+            if name.endswith(("attn.o", "ffn.down", "shallow.down")):
                 nn.init.zeros_(module.weight)
 
     def forward(
-        self, ids: Tensor, cache: list[LayerCache] | None = None, observe: bool = False, keep_cache: bool = False
+        self,
+        ids: Tensor,
+        cache: Cache | None = None,
+        observe: bool = False,
+        keep_cache: bool = False,
+        exits: Sequence[int] = (),
     ) -> Output:
-        """cache: of earlier positions, from a call with keep_cache. observe: telemetry too (needs the text from its start, so no cache)."""
+        """cache: of earlier positions, from a call with keep_cache. observe: telemetry too (needs the text from its start, so no cache).
+
+        exits: numbers of blocks after which the journey is to hold the distribution that the state then reads out to.
+        """
         if observe and cache is not None:
             raise ValueError("telemetry needs the text from its first token: cache must be None")
         past = cache[0].keys.shape[2] if cache else 0
         positions = torch.arange(past, past + ids.shape[1], device=ids.device)
+        r = running_coupling(self.config, positions + 1, self.coupling_beta)
         x = self.embedding(ids).float()  # the residual stream stays in float32 under autocast
-        grown, observed, curvature = [], [], []
-        for i, block in enumerate(self.blocks):
-            before = x
-            x, layer, seen = block(x, positions, cache[i] if cache else None, observe)
-            if keep_cache:
-                grown.append(layer)
-            if seen is not None:
-                observed.append(seen)
-                curvature.append(angle(before, x))
-        logits = self.head(self.norm(x), self.embedding).float()
-        telemetry = self._telemetry(logits, ids, observed, curvature) if observe else None
-        return Output(logits, grown if keep_cache else None, telemetry)
+        journey = Journey.start(x, observe or self.watches)
+        journey.memory = cache.memory if cache else None
+        grown = Cache()
+        for n, block in enumerate(self.blocks):
+            self._run(journey, block, positions, r, cache[n] if cache else None, grown)
+            self._decide(journey, n + 1, positions, r, exits)
+        if self.integrator is not None:
+            for loop in range(1, self.config.recursion_max_loops + 1):
+                n = self.config.n_layers + loop - 1
+                before = journey.phi
+                self._run(journey, self.integrator.block, positions, r, cache[n] if cache else None, grown)
+                journey.stop(self.integrator.leaves(loop, journey.phi - before))
+        grown.memory = journey.memory
+        normed = self._normed(journey.x)
+        logits = self.head(normed, self.embedding).float()
+        telemetry = (
+            telemetry_of(journey, logits, normed, ids, self._kappa(r, journey), self.calibration) if observe else None
+        )
+        return Output(logits, grown if keep_cache else None, telemetry, journey)
 
-    def _telemetry(self, logits: Tensor, ids: Tensor, observed: list[Observed], curvature: list[Tensor]) -> Telemetry:
-        surprise, confidence = surprise_and_confidence(logits, ids)
-        length = torch.arange(1, ids.shape[1] + 1, device=ids.device)
-        kappa = self.config.kappa_0 * running_coupling(self.config, length).expand(ids.shape)
-        return Telemetry(
-            phi=torch.stack([o.phi for o in observed]).mean(0),
-            surprise=surprise,
-            confidence=confidence,
-            agency=torch.stack([o.active for o in observed]).mean(0),
-            curvature=torch.stack(curvature).mean(0),
-            kappa=kappa,
-            blocks_run=len(self.blocks),
+    @property
+    def watches(self) -> bool:
+        """Whether the blocks observe themselves in any case, because a decision hangs on it."""
+        return self.config.adaptive or self.integrator is not None
+
+    def _run(
+        self, journey: Journey, block: nn.Module, positions: Tensor, r: Tensor, cache: LayerCache | None, grown: Cache
+    ) -> None:
+        coupling = r * journey.factor if journey.skips or self.regime is not None else r
+        skipping = journey.skips or (cache is not None and cache.present is not None)
+        look = Look(
+            coupling,
+            journey.runs if skipping or self.skips else None,
+            self.softness if self.soft else None,
+            journey.noted,
+        )
+        x, layer, seen = block(journey.x, positions, cache, look, journey.turned)
+        journey.advance(x, seen)
+        grown.append(layer)
+
+    @property
+    def skips(self) -> bool:
+        """Whether some token may leave before the last block: caches then say who is in them."""
+        return bool(self.regime is not None or self.exits or self.integrator is not None)
+
+    def _decide(self, journey: Journey, blocks: int, positions: Tensor, r: Tensor, wanted: Sequence[int]) -> None:
+        """What tokens do after that many blocks: regime, exits, collapse; notes the exits that are wanted."""
+        if self.regime is not None and blocks == self.config.mandatory_blocks:
+            self._tell_regime(journey, blocks, positions)
+        here = str(blocks) in self.exits
+        if not here and blocks not in wanted:
+            return
+        seen = ExitSeen(blocks, journey.runs)
+        by_probe = self.config.exit_rule == "probe"
+        if blocks in wanted or not by_probe:
+            seen.log_p = torch.log_softmax(self.readout(journey.x).float(), -1)
+        if here:
+            self._leave(journey, seen, by_probe, r)
+        journey.exits.append(seen)
+
+    def _tell_regime(self, journey: Journey, blocks: int, positions: Tensor) -> None:
+        assert self.regime is not None
+        config = self.config
+        journey.regime, journey.memory = self.regime(journey.phi / blocks, positions, journey.memory)
+        factors = (config.regime_linear_coupling, config.regime_geometric_coupling, config.regime_breakdown_coupling)
+        journey.factor = torch.tensor(factors, device=positions.device)[journey.regime]
+        calm = journey.turned < config.regime_curvature
+        self._stop(journey, (journey.regime == LINEAR) | ((journey.regime == BREAKDOWN) & calm))
+
+    def _leave(self, journey: Journey, seen: ExitSeen, by_probe: bool, r: Tensor) -> None:
+        leave = self.exits[str(seen.blocks)]
+        assert isinstance(leave, Exit)
+        if by_probe:
+            distance = seen.probed = leave.distance(self._normed(journey.x.detach()))
+            confidence = 1 - distance
+        else:
+            assert seen.log_p is not None
+            before = next((e.log_p for e in reversed(journey.exits) if str(e.blocks) in self.exits), None)
+            none = torch.full_like(journey.turned, torch.nan)
+            distance = none if before is None else bures(seen.log_p, before)
+            confidence = (2 * seen.log_p).exp().sum(-1)
+        stops = leave.stops(distance, journey.runs)
+        if self.decoherence is not None:
+            rate = self.decoherence.rate(journey.x.detach(), r * journey.factor, confidence.detach())
+            collapses = self.decoherence.collapses(journey.x, rate, journey.runs & ~stops) & ~self._kept(journey)
+            journey.x = torch.where(collapses.unsqueeze(-1), self.decoherence.project(journey.x), journey.x)
+            stops = stops | collapses
+        self._stop(journey, stops)
+
+    def _kept(self, journey: Journey) -> Tensor:
+        """Rows [B, 1] that run to full depth in training."""
+        rows = torch.arange(journey.x.shape[0], device=journey.x.device) % FULL_ROWS == FULL_ROWS - 1
+        return (rows if self.training else rows & False).unsqueeze(-1)
+
+    def _stop(self, journey: Journey, who: Tensor) -> None:
+        journey.stop(who & ~self._kept(journey))
+
+    def _normed(self, x: Tensor) -> Tensor:
+        return self.norm(x if self.symmetry is None else self.symmetry(x))
+
+    def readout(self, x: Tensor) -> Tensor:
+        """Logits [B, T, V] of states x [B, T, D], at any depth."""
+        return self.head(self._normed(x), self.embedding)
+
+    def _kappa(self, r: Tensor, journey: Journey) -> Tensor:
+        return self.config.kappa_0 * r * journey.factor
+
+    def ramp(self, pressure: float, softness: float) -> None:
+        """Sets how much of the budgets is asked for, in [0, 1], and how soft learnt cuts are (0: hard). The trainer calls it as the run goes on."""
+        for module in self.modules():
+            if isinstance(module, Steered):
+                module.pressure.fill_(pressure)
+            if isinstance(module, RegimeDetector):
+                module.ramp(pressure)
+        self.soft = softness > 0
+        self.softness.fill_(softness)
+
+    def refresh(self) -> None:
+        """Brings what is derived from weights and statistics up to date: before a checkpoint, and now and then in training."""
+        self.embedding.refresh()
+        if self.decoherence is not None:
+            self.decoherence.refresh()
+        if self.symmetry is not None:
+            self.symmetry.refresh()
+
+    def thresholds(self) -> Thresholds:
+        """What decisions are made by, as files hold it."""
+        plain = Thresholds.of(self.config)
+        low, high = self.regime.thresholds() if self.regime else (plain.regime_low, plain.regime_high)
+        calibration = self.calibration
+        return Thresholds(
+            coupling_beta=plain.coupling_beta if self.coupling_beta is None else self.coupling_beta.item(),
+            regime_low=float(low),
+            regime_high=float(high),
+            exits=tuple(leave.steer.threshold.item() for leave in self.exits.values() if isinstance(leave, Exit)),
+            collapse=self.decoherence.steer.threshold.item() if self.decoherence else None,
+            confidence=(calibration.log_scale.exp().item(), calibration.bias.item()) if calibration else None,
         )
 
     def products(self) -> Iterator[tuple[str, quant.Linear]]:

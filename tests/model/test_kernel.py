@@ -87,7 +87,8 @@ def test_telemetry_is_in_range_and_changes_no_logits(name: str) -> None:
     assert (t.surprise[:, 0] == 0).all() and (t.phi[:, 0] == 0).all()
     assert ((t.curvature > 0) & (t.curvature < 3.15)).all()
     assert (t.agency < 1).any() == ("gate" in name)
-    assert t.blocks_run == 2
+    assert (t.blocks_run == 2).all() and (t.regime == 1).all()
+    assert (t.coherence_drift[:, 0] < 1e-6).all() and ((t.coherence_drift >= 0) & (t.coherence_drift < 1.42)).all()
     p = torch.softmax(plain[0, 4], -1)[ids[0, 5]]
     torch.testing.assert_close(t.surprise[0, 5], (1 - p.sqrt()).sqrt())
 

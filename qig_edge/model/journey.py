@@ -1,0 +1,84 @@
+"""A batch of tokens on its way through the blocks: which of them still run, what they have noted, what their readouts at exits said."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from qig_edge.model.attention import Observed
+from qig_edge.model.regime import GEOMETRIC, RegimeMemory
+from qig_edge.model.telemetry import angle
+
+
+@dataclass
+class ExitSeen:
+    """What stood at one exit, after `blocks` blocks.
+
+    runs [B, T]: who still ran; log_p [B, T, V]: log-distributions, and probed [B, T]: the probe's distance, where they were made.
+    """
+
+    blocks: int
+    runs: Tensor
+    log_p: Tensor | None = None
+    probed: Tensor | None = None
+
+
+@dataclass
+class Journey:
+    """x [B, T, D], and per token [B, T]: runs (still going), sums over the blocks it ran, turned (the curvature of the last one),
+    its regime and coupling factor.
+
+    `noted` says whether the blocks observe themselves; without it the sums stay zero.
+    """
+
+    x: Tensor
+    noted: bool
+    runs: Tensor
+    turned: Tensor
+    phi: Tensor
+    active: Tensor
+    curvature: Tensor
+    blocks: Tensor
+    regime: Tensor
+    factor: Tensor
+    skips: bool = False
+    memory: RegimeMemory | None = None
+    exits: list[ExitSeen] = field(default_factory=list)
+
+    @classmethod
+    def start(cls, x: Tensor, noted: bool) -> Journey:
+        def filled(value: float) -> Tensor:
+            return torch.full(x.shape[:2], value, device=x.device)
+
+        return cls(
+            x,
+            noted,
+            runs=torch.ones(x.shape[:2], dtype=torch.bool, device=x.device),
+            turned=filled(0.0),
+            phi=filled(0.0),
+            active=filled(0.0),
+            curvature=filled(0.0),
+            blocks=filled(0.0),
+            regime=torch.full(x.shape[:2], GEOMETRIC, device=x.device),
+            factor=filled(1.0),
+        )
+
+    def advance(self, x: Tensor, seen: Observed | None) -> None:
+        """Takes the states after a block, for the tokens that ran it."""
+        after = torch.where(self.runs.unsqueeze(-1), x, self.x) if self.skips else x
+        if self.noted:
+            assert seen is not None
+            ran = self.runs.float()
+            self.turned = torch.where(self.runs, angle(self.x.detach(), after.detach()), self.turned)
+            self.phi = self.phi + ran * seen.phi
+            self.active = self.active + ran * seen.active
+            self.curvature = self.curvature + ran * self.turned
+            self.blocks = self.blocks + ran
+        self.x = after
+
+    def stop(self, who: Tensor) -> None:
+        """The tokens `who` [B, T] run no further block."""
+        self.runs = self.runs & ~who
+        self.skips = True
