@@ -137,6 +137,49 @@ static timing bench_matmul_q8_0(any_fn *f, const shape *s) { return bench_matmul
 static timing bench_matmul_f16(any_fn *f, const shape *s) { return bench_matmul(f, s, 0, 2); }
 static timing bench_matmul_f32(any_fn *f, const shape *s) { return bench_matmul(f, s, 0, 4); }
 
+/* --- sum_rows: the same matrix transposed, a new list of rows for every call -------------------------------------------------------- */
+
+enum { LISTS = 16 };
+
+typedef struct {
+    qig_sum_rows_fn *f;
+    size_t row_bytes;
+    int columns, rows, active;
+    int32_t *units; /* [LISTS, active] */
+    float *a, *y;
+} sum_rows_call;
+
+static void call_sum_rows(void *context, int copy) {
+    const sum_rows_call *c = context;
+    const int32_t *units = c->units + (size_t)(copy % LISTS) * (size_t)c->active;
+    c->f(pool + (size_t)copy * (size_t)c->rows * c->row_bytes, c->row_bytes, units, c->a, c->active, c->y, 0, c->columns);
+}
+
+static timing bench_sum_rows(any_fn *f, const shape *s, size_t block, size_t width) {
+    sum_rows_call c = {(qig_sum_rows_fn *)f, 0, s->size[0], s->size[1], s->size[2], NULL, NULL, NULL};
+    c.row_bytes = block ? block * (size_t)(c.columns / 32) : width * (size_t)c.columns;
+    const size_t bytes = c.row_bytes * (size_t)c.rows;
+    if (bytes > POOL || (block && c.columns % 32) || c.active > c.rows) {
+        fprintf(stderr, "%d of %d rows of %d: larger than the buffer of %d MB, rows not of whole blocks of 32, or more than there are\n", c.active, c.rows,
+                c.columns, (int)POOL_MB);
+        exit(2);
+    }
+    fill_pool(block, width);
+    c.units = checked(malloc(LISTS * (size_t)c.active * sizeof *c.units));
+    for (int list = 0; list < LISTS; list++)
+        for (int r = 0, left = c.active; left; r++)
+            if ((int)(rng() % (uint32_t)(c.rows - r)) < left) c.units[(list + 1) * c.active - left--] = r;
+    c.a = random_floats((size_t)c.active, 0.1f, 1.0f);
+    c.y = random_floats((size_t)c.columns, 0.0f, 0.0f);
+    const timing t = {median_seconds(call_sum_rows, &c, copies_of(bytes)), (double)c.row_bytes * c.active, (double)c.columns * c.active};
+    free(c.units), free(c.a), free(c.y);
+    return t;
+}
+static timing bench_sum_rows_q4_0(any_fn *f, const shape *s) { return bench_sum_rows(f, s, sizeof(qig_block_q4_0), 0); }
+static timing bench_sum_rows_q8_0(any_fn *f, const shape *s) { return bench_sum_rows(f, s, sizeof(qig_block_q8_0), 0); }
+static timing bench_sum_rows_f16(any_fn *f, const shape *s) { return bench_sum_rows(f, s, 0, 2); }
+static timing bench_sum_rows_f32(any_fn *f, const shape *s) { return bench_sum_rows(f, s, 0, 4); }
+
 /* --- attention ------------------------------------------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -255,7 +298,7 @@ static const struct {
 enum { N_KERNELS = sizeof kernels / sizeof *kernels };
 
 static int sizes_wanted(const char *op) {
-    return !strncmp(op, "matmul", 6) ? 3 : !strncmp(op, "overlap", 7) || !strncmp(op, "mix", 3) ? 2 : 1;
+    return !strncmp(op, "matmul", 6) || !strncmp(op, "sum_rows", 8) ? 3 : !strncmp(op, "overlap", 7) || !strncmp(op, "mix", 3) ? 2 : 1;
 }
 
 static void print_row(int i, const shape *s) {

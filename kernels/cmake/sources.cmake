@@ -11,6 +11,7 @@ set(QIG_SRC_OPS_REF
   src/ops/ref/overlap.c
   src/ops/ref/quantize.c
   src/ops/ref/score.c
+  src/ops/ref/sum_rows.c
   src/ops/ref/vector.c)
 
 set(QIG_SRC_OPS_AVX2
@@ -21,6 +22,7 @@ set(QIG_SRC_OPS_AVX2
   src/ops/avx2/overlap.c
   src/ops/avx2/quantize.c
   src/ops/avx2/score.c
+  src/ops/avx2/sum_rows.c
   src/ops/avx2/vector.c)
 set(QIG_FLAGS_AVX2 -mavx2 -mfma -mf16c)
 
@@ -32,6 +34,7 @@ set(QIG_SRC_OPS_NEON
   src/ops/neon/overlap.c
   src/ops/neon/quantize.c
   src/ops/neon/score.c
+  src/ops/neon/sum_rows.c
   src/ops/neon/vector.c)
 
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")

@@ -160,6 +160,95 @@ static void test_matmul_q8_0(any_fn *f) { test_matmul(f, Q8_0); }
 static void test_matmul_f16(any_fn *f) { test_matmul(f, F16); }
 static void test_matmul_f32(any_fn *f) { test_matmul(f, F32); }
 
+/* --- sum_rows: random rows of a matrix, by a rising list ---------------------------------------------------------------------------- */
+
+static void sum_rows_case(qig_sum_rows_fn *sum_rows, weight_type t, int d, int col0, int col1, int rows, int n, filling f) {
+    const size_t wb = weight_row_bytes(t, d), ws = wb + (size_t)rng_int(0, 1) * 36;
+    begin_case();
+    char *w = guarded((size_t)(rows - 1) * ws + wb);
+    int32_t *units = guarded((size_t)n * sizeof *units);
+    float *a = guarded((size_t)n * sizeof *a), *y = guarded((size_t)d * sizeof *y), *z = guarded((size_t)d * sizeof *z);
+    for (int r = 0; r < rows; r++) fill_weights(t, w + (size_t)r * ws, d, f);
+    for (int i = 0, left = n, r = 0; i < n; r++) /* each row with its share of the chance: any n rows, rising */
+        if (rng_int(0, rows - r - 1) < left) units[i++] = r, left--;
+    for (int i = 0; i < n; i++) a[i] = f == RANDOM ? rng_float() * rng_float() * 3.0f : (float)rng_int(1, 127);
+    memcpy(z, y, (size_t)d * sizeof *y);
+    sum_rows(w, ws, units, a, n, y, col0, col1);
+
+    for (int c = 0; c < d; c++) {
+        if (c < col0 || c >= col1) {
+            CHECK(!memcmp(&y[c], &z[c], sizeof *y), "d %d columns %d..%d: wrote outside at %d", d, col0, col1, c);
+            continue;
+        }
+        double want = 0.0, size = 0.0;
+        for (int i = 0; i < n; i++) {
+            const double p = (double)a[i] * weight_at(t, w + (size_t)units[i] * ws, c);
+            want += p;
+            /* Q4_0 may be summed with its offset of 8, which is as large as the largest weight */
+            size += fabs(p) + (t == Q4_0 ? 8.0 * fabs((double)a[i] * half_value(((const qig_block_q4_0 *)(const void *)(w + (size_t)units[i] * ws))[c / 32].d)) : 0.0);
+        }
+        /* n roundings of the sum and one of each product; all-integer sums are exact */
+        const double tol = f == RANDOM ? (double)(n + 2) * 0.5 * EPS * size * 1.5 : 0.0;
+        CHECK_NEAR(y[c], want, tol, "d %d columns %d..%d %d of %d rows filling %d: [%d] = %.9g, want %.9g +- %.3g", d, col0, col1, n, rows, (int)f, c, (double)y[c], want, tol);
+    }
+    const int unit = t <= Q8_0 ? 32 : 1, cut = col0 + rng_int(0, (col1 - col0) / unit) * unit;
+    memset(z, 0xa5, (size_t)d * sizeof *z);
+    sum_rows(w, ws, units, a, n, z, col0, cut);
+    sum_rows(w, ws, units, a, n, z, cut, col1);
+    CHECK(!memcmp(y + col0, z + col0, (size_t)(col1 - col0) * sizeof *y), "d %d n %d: columns %d..%d cut at %d differ", d, n, col0, col1, cut);
+    end_case();
+    release_buffers();
+}
+
+/* A row that is not in the list is not read: not even a NaN shows. A NaN input reaches all columns, an infinite weight those of its block. */
+static void sum_rows_not_finite(qig_sum_rows_fn *sum_rows, weight_type t, int d, int n) {
+    enum { ROWS = 16 };
+    const size_t wb = weight_row_bytes(t, d);
+    begin_case();
+    char *w = guarded(ROWS * wb);
+    int32_t units[ROWS];
+    float a[ROWS], *y = guarded((size_t)d * sizeof *y);
+    for (int r = 0; r < ROWS; r++) fill_weights(t, w + (size_t)r * wb, d, RANDOM);
+    for (int i = 0; i < n; i++) units[i] = 2 * i + 1, a[i] = 0.5f + rng_float();
+    const float huge = INFINITY;
+    const uint16_t huge_half = 0x7c00;
+    const size_t bytes = t == F32 ? 4 : 2;
+    const void *bad = t == F32 ? (const void *)&huge : &huge_half;
+    for (int r = 0; r < ROWS; r += 2) memcpy(w + (size_t)r * wb, bad, bytes);
+    sum_rows(w, wb, units, a, n, y, 0, d);
+    for (int c = 0; c < d; c++) CHECK(isfinite(y[c]), "d %d n %d: column %d is %g from rows that are not in the list", d, n, c, (double)y[c]);
+    memcpy(w + (size_t)units[n / 2] * wb, bad, bytes);
+    sum_rows(w, wb, units, a, n, y, 0, d);
+    for (int c = 0; c < d; c++) CHECK(!!isfinite(y[c]) == (c >= (t <= Q8_0 ? 32 : 1)), "d %d n %d: an infinite weight gave %g in column %d", d, n, (double)y[c], c);
+    a[n / 2] = NAN;
+    sum_rows(w, wb, units, a, n, y, 0, d);
+    for (int c = 0; c < d; c++) CHECK(isnan(y[c]), "d %d n %d: a NaN input gave %g in column %d", d, n, (double)y[c], c);
+    end_case();
+    release_buffers();
+}
+
+static void test_sum_rows(any_fn *f, weight_type t) {
+    static const int quantized_d[] = {32, 64, 96, 160, 416}, plain_d[] = {1, 7, 8, 33, 77, 99}, counts[] = {0, 1, 2, 3, 4, 5, 7, 8, 9, 33};
+    qig_sum_rows_fn *sum_rows = (qig_sum_rows_fn *)f;
+    const int *ds = t <= Q8_0 ? quantized_d : plain_d, nd = t <= Q8_0 ? 5 : 6, unit = t <= Q8_0 ? 32 : 1;
+    for (int i = 0; i < nd; i++) {
+        const int d = ds[i];
+        for (int m = 0; m < 10; m++)
+            for (int range = 0; range < 3; range++) {
+                const int col0 = range ? rng_int(0, d / unit) * unit : 0, col1 = range ? rng_int(col0 / unit, d / unit) * unit : d;
+                sum_rows_case(sum_rows, t, d, col0, col1, counts[m] + rng_int(counts[m] == 0, 9), counts[m], RANDOM);
+            }
+        sum_rows_case(sum_rows, t, d, 0, d, 20, 9, UNIT_SCALES);
+        sum_rows_case(sum_rows, t, d, 0, d, 9, 9, EXTREMES);
+        for (int n = 1; n < 8; n++) sum_rows_not_finite(sum_rows, t, d, n);
+    }
+    sum_rows_case(sum_rows, t, 192, 0, 192, 2000, 700, RANDOM);
+}
+static void test_sum_rows_q4_0(any_fn *f) { test_sum_rows(f, Q4_0); }
+static void test_sum_rows_q8_0(any_fn *f) { test_sum_rows(f, Q8_0); }
+static void test_sum_rows_f16(any_fn *f) { test_sum_rows(f, F16); }
+static void test_sum_rows_f32(any_fn *f) { test_sum_rows(f, F32); }
+
 /* --- quantize_a8 ----------------------------------------------------------------------------------------------------------------- */
 
 static void test_quantize_a8(any_fn *f) {

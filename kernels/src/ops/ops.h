@@ -32,6 +32,11 @@ typedef void qig_quantize_a8_fn(const float *x, qig_block_a8 *y, int k);
 typedef void qig_matmul_fn(const void *w, size_t w_stride, const void *x, size_t x_stride, float *y, size_t y_stride,
                            int k, int row0, int row1, int n);
 
+/* y[c] = sum_i a[i] W[units[i], c] for c in [col0, col1): the product with a transposed matrix of which only the rows of active units are read.
+ * W rows of w_stride bytes, of at least col1 weights; units: n row numbers, rising; a: n floats, none 0 (what an a8 input stands for: d q); y written
+ * at y[c], 0 where n = 0. q4_0, q8_0: col0 and col1 are multiples of 32. The sum of a column runs over i in order, whatever the range. */
+typedef void qig_sum_rows_fn(const void *w, size_t w_stride, const int32_t *units, const float *a, int n, float *y, int col0, int col1);
+
 /* y[i] = x[i] g[i] / sqrt(mean(x^2) + eps) */
 typedef void qig_rmsnorm_fn(const float *x, const float *g, float *y, int d, float eps);
 /* x[i] = max(x[i], 0)^2 */
@@ -71,6 +76,7 @@ typedef struct {
     const char *isa;
     qig_quantize_a8_fn *quantize_a8;
     qig_matmul_fn *matmul_q4_0, *matmul_q8_0, *matmul_f16, *matmul_f32;
+    qig_sum_rows_fn *sum_rows_q4_0, *sum_rows_q8_0, *sum_rows_f16, *sum_rows_f32;
     qig_rmsnorm_fn *rmsnorm;
     qig_relu2_fn *relu2;
     qig_add_fn *add;
