@@ -28,9 +28,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "info": ("qig_edge.cli.info", "Show what a model file or a preset holds."),
     "bench": ("qig_edge.cli.bench", "Measure a model on this machine, or check it on an emulated device."),
     "build": ("qig_edge.cli.build", "Build the qig program for a device."),
+    "eval": ("qig_edge.cli.eval", "Evaluate a model on graded problems, and its own state with it."),
     "train": ("qig_edge.cli.train", "Train a model from text."),
     "convert": ("qig_edge.cli.convert", "Convert a checkpoint to GGUF."),
-    "data": ("qig_edge.cli.data", "Write a generated corpus as JSON lines."),
+    "data": ("qig_edge.cli.data", "Write a generated corpus or graded problems as JSON lines."),
 }
 SETTINGS = {"help_option_names": ["-h", "--help"]}
 # typer's public BadParameter is a usage error, whichever click stands behind it

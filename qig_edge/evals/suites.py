@@ -1,0 +1,69 @@
+"""The suites of qig-edge eval. A suite is a module with
+
+    run(backend, options) -> result        result.to_dict() is the JSON, result.tables() what a terminal shows, result.notes() lines below it
+
+and one line in SUITES. Modules are imported when they are asked for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from qig_edge.errors import ConfigError
+from qig_edge.runtime.backend import Backend
+
+# name: module
+SUITES: dict[str, str] = {
+    "puzzles": "qig_edge.evals.puzzles.suite",
+}
+
+
+def _silent(done: int, total: int) -> None:
+    """Progress that nobody watches."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What every suite is given.
+
+    limit: most items; levels: difficulties, empty for all; threads 0: the back end's choice; progress(done, total) is called as it goes.
+    """
+
+    limit: int = 700
+    levels: tuple[int, ...] = ()
+    seed: int = 0
+    threads: int = 0
+    progress: Callable[[int, int], None] = _silent
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table for a terminal: cells are text, the first column is the row's name."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+class Result(Protocol):
+    """What a suite found."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, for JSON: no NaN, None where a quantity is undefined."""
+
+    def tables(self) -> list[Table]:
+        """What to show."""
+
+    def notes(self) -> list[str]:
+        """Lines that the reader of the tables has to know."""
+
+
+def run(name: str, backend: Backend, options: Options) -> Result:
+    """Runs one suite. Raises ConfigError for an unknown name, and what the suite raises."""
+    if name not in SUITES:
+        raise ConfigError(f"unknown suite '{name}' (suites: {', '.join(SUITES)})")
+    result: Result = importlib.import_module(SUITES[name]).run(backend, options)
+    return result
