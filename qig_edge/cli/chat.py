@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import enum
+import json
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from qig_edge.cli import options as opt
+from qig_edge.runtime.symmetry import LIMIT
 
 if TYPE_CHECKING:
     from qig_edge.runtime.chat import Chat
+    from qig_edge.runtime.symmetry import Scorer, Symmetry
 
 PROMPT = "> "
+
+
+class Check(str, enum.Enum):
+    """What to do with a reply that is not symmetric."""
+
+    warn = "warn"
+    abort = "abort"
 
 
 def command(
@@ -27,6 +38,16 @@ def command(
     min_p: opt.MinP = 0.05,
     repeat_penalty: opt.RepeatPenalty = 1.1,
     seed: opt.Seed = None,
+    check_symmetry: Annotated[
+        Check | None,
+        typer.Option(
+            help="Hold each reply until it is compared with its role-swapped twin; below the limit, warn about it, or do not show it."
+        ),
+    ] = None,
+    symmetry_limit: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Lowest symmetry score that passes --check-symmetry.")
+    ] = LIMIT,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per answer instead of its text.")] = False,
     stats: opt.ShowStats = False,
     telemetry: opt.ShowTelemetry = False,
     threads: opt.Threads = 0,
@@ -36,16 +57,32 @@ def command(
     """Talk with a model. Through a pipe every line is one message: echo hi | qig-edge chat
 
     On a terminal Ctrl-C stops the answer, twice leaves; Ctrl-D leaves. When the context is full the oldest exchanges are forgotten.
+
+    --check-symmetry asks whether the model would say the same with the roles of both sides exchanged, I for you and you for me. The score
+    is 1 where reply and twin are equally likely, 0.5 where a token of one is on average twice as likely. It is no content filter: it says nothing
+    about whether a reply is true, kind or safe. A reply that abort holds back is taken out of the conversation with its question; with
+    --prompt the exit code is then 1.
     """
-    from qig_edge.errors import RuntimeFault
+    import contextlib
+
+    from qig_edge.errors import ConfigError, RuntimeFault
     from qig_edge.runtime.assets import model_path
     from qig_edge.runtime.chat import Chat
     from qig_edge.runtime.native import NativeModel
+    from qig_edge.runtime.symmetry import Scorer
 
+    if not symmetry_limit >= 0:  # NaN passes a range
+        raise ConfigError(f"symmetry_limit = {symmetry_limit} must be in [0, 1]")
     drawing = opt.sampling(temperature, top_k, top_p, min_p, repeat_penalty, seed)
     path = model_path(model)
-    with NativeModel(path, isa) as opened, opened.session(n_ctx=ctx, n_threads=threads) as session:
+    with contextlib.ExitStack() as stack:
+        opened = stack.enter_context(NativeModel(path, isa))
+        session = stack.enter_context(opened.session(n_ctx=ctx, n_threads=threads))
         chat = Chat(opened, session, system=system, sampling=drawing, max_tokens=max_tokens, telemetry=telemetry)
+        gate = None
+        if check_symmetry is not None:
+            scorer = stack.enter_context(Scorer(opened, n_ctx=ctx, n_threads=threads))
+            gate = Gate(scorer, symmetry_limit, check_symmetry is Check.abort)
         talking = prompt is None and sys.stdin.isatty()
         if talking:
             print(
@@ -56,7 +93,7 @@ def command(
         messages = [prompt] if prompt is not None else _typed(chat) if talking else _piped()
         for message in messages:
             try:
-                _answer(chat, message)
+                shown = _answer(chat, message, gate, as_json)
             except RuntimeFault as e:
                 if not talking:
                     raise
@@ -66,6 +103,32 @@ def command(
                 print(opt.stats_line(chat.stats, session.cache_bytes), file=sys.stderr)
             if telemetry:
                 print(opt.telemetry_line(chat.stats.records), file=sys.stderr)
+            if prompt is not None and not shown:
+                raise typer.Exit(1)
+
+
+class Gate:
+    """Looks at a whole reply before it is shown: its score, and whether it passes. abort: what does not pass is not shown."""
+
+    def __init__(self, scorer: Scorer, limit: float, abort: bool) -> None:
+        self.scorer, self.limit, self.abort = scorer, limit, abort
+
+    def judge(self, chat: Chat) -> tuple[Symmetry | None, str | None]:
+        """The last reply's comparison, None for an empty one that was cut, and the line to print where it does not pass.
+
+        A reply that cannot be compared does not pass.
+        """
+        from qig_edge.errors import RuntimeFault
+
+        *before, (_, reply) = chat.messages
+        ended = chat.stats.end == "end"
+        if not reply and not ended:
+            return None, None
+        try:
+            found = self.scorer.score(before, reply, ended=ended)
+        except RuntimeFault as e:
+            return None, f"symmetry is unknown: {e}"
+        return found, None if found.score >= self.limit else found.line(self.limit)
 
 
 def _piped() -> Iterator[str]:
@@ -103,8 +166,11 @@ def _typed(chat: Chat) -> Iterator[str]:
             warned = chat.stop.asked
 
 
-def _answer(chat: Chat, message: str) -> None:
-    """Streams one answer to stdout. The first Ctrl-C stops it at the next token, the second one leaves at once."""
+def _answer(chat: Chat, message: str, gate: Gate | None = None, as_json: bool = False) -> bool:
+    """Puts one answer on stdout, as it comes or, with a gate or as JSON, when it is whole. False where the gate held it back.
+
+    The first Ctrl-C stops it at the next token, the second one leaves at once.
+    """
     import signal
 
     def on_interrupt(number: int, frame: object) -> None:
@@ -112,12 +178,49 @@ def _answer(chat: Chat, message: str) -> None:
             raise KeyboardInterrupt
         chat.stop.ask()
 
+    held = False
     before = signal.signal(signal.SIGINT, on_interrupt)
     try:
-        for piece in chat.answer(message):
-            sys.stdout.write(piece)
-            sys.stdout.flush()
+        pieces = chat.answer(message)
+        if gate is None and not as_json:
+            for piece in pieces:
+                sys.stdout.write(piece)
+                sys.stdout.flush()
+            text = "\n"
+        else:
+            text, held = _whole(chat, message, "".join(pieces), gate, as_json)
     finally:
         signal.signal(signal.SIGINT, before)
-    sys.stdout.write("\n")
+    sys.stdout.write(text)
     sys.stdout.flush()
+    return not held
+
+
+def _whole(chat: Chat, message: str, answer: str, gate: Gate | None, as_json: bool) -> tuple[str, bool]:
+    """What goes to stdout for a finished answer, and whether the gate held it back; its line goes to stderr."""
+    found, line, held = None, None, False
+    if gate is not None and (chat.stats.end != "stopped" or answer):
+        found, line = gate.judge(chat)
+        held = line is not None and gate.abort
+        if line is not None:
+            print(f"[{line}{'; it is not shown' if held else ''}]", file=sys.stderr)
+        if held:
+            chat.forget_last()
+    if not as_json:
+        return "" if held else answer + "\n", held
+    record: dict[str, Any] = {
+        "message": message,
+        "answer": None if held else answer,
+        "end": chat.stats.end,
+        "prompt_tokens": chat.stats.prompt_tokens,
+        "tokens": chat.stats.tokens,
+    }
+    if gate is not None:
+        record["symmetry"] = {
+            "score": found.score if found else None,
+            "limit": gate.limit,
+            "passed": line is None,
+            "log_likelihood": found.log_likelihood if found else None,
+            "twin_log_likelihood": found.twin_log_likelihood if found else None,
+        }
+    return json.dumps(record, ensure_ascii=False) + "\n", held

@@ -44,6 +44,8 @@ class Chat:
             int
         ] = []  # position at which each exchange begins; the last one ends at the session's position
         self._unevaluated: list[int] = []  # end of the last turn: goes in with the next question
+        self._texts: list[list[str]] = []  # question and answer of each exchange, as far as it was evaluated
+        self._system_text = system
         system_ids = backend.chat_turn("system", system) if system else []
         if len(system_ids) > session.n_ctx // 2:
             raise RuntimeFault(
@@ -58,6 +60,20 @@ class Chat:
     def exchanges(self) -> int:
         """Exchanges that the context still holds."""
         return len(self._starts)
+
+    @property
+    def messages(self) -> list[tuple[str, str]]:
+        """(role, content) of every turn that the context still holds, the system prompt first."""
+        turns = [turn for pair in self._texts for turn in zip(("user", "assistant"), pair, strict=True)]
+        return [("system", self._system_text), *turns] if self._system_text else turns
+
+    def forget_last(self) -> None:
+        """Takes the last exchange back, question and answer; without one, does nothing."""
+        if self._starts:
+            self.session.rollback(self._starts.pop())
+            self._texts.pop()
+            # the end of the turn before was evaluated with the question taken back
+            self._unevaluated = []
 
     def answer(self, text: str) -> Iterator[str]:
         """Asks `text` and yields the answer in whole UTF-8 characters; self.stats is that answer's.
@@ -87,8 +103,10 @@ class Chat:
             return
         self._starts.append(begin)
         self._unevaluated = [backend.eot]
+        exchange = [text, ""]
+        self._texts.append(exchange)
         stats.prefill_s = stats.first_token_s = time.perf_counter() - start
-        yield from draw(
+        for piece in draw(
             backend,
             session,
             max_tokens=self.max_tokens,
@@ -97,7 +115,9 @@ class Chat:
             stop=self.stop,
             make_room=lambda: self._drop(1 + session.n_ctx // 8, keep_last=True),
             telemetry=self.telemetry,
-        )
+        ):
+            yield piece
+            exchange[1] += piece
 
     def _drop(self, wanted: int, keep_last: bool = False) -> bool:
         """Drops oldest whole exchanges until `wanted` positions are free, or none (keep_last: one) is left; says whether anything went."""
@@ -114,4 +134,5 @@ class Chat:
             self._unevaluated = []
         session.slide(self._system, session.pos - self._system - gone)
         self._starts = [start - gone for start in self._starts[n:]]
+        self._texts = self._texts[n:]
         return True

@@ -97,7 +97,7 @@ _NO_VERBS = _set(
 ) | _set("good bad sad happy angry safe sorry glad tired hurt alone")  # fmt: skip
 _ALONE = _set("too either neither first next again")
 _THIRD = _set("it this that he she they we these those")
-_NOUN_BEFORE_MINE = _set("the a an this gold coal iron silver salt old deep dark his her our their its your land of")
+_NOUN_BEFORE_MINE = _set("the a an this gold coal iron silver salt old deep dark his her our their its your")
 _FORMULAS = {("thank", "you"), ("excuse", "me"), ("pardon", "me"), ("bless", "you")}
 _WELCOME = _set("you're are")
 
@@ -142,7 +142,7 @@ class _Line:
             alone = following == "" or (following in _ALONE and self.after(j)[1] == "")
             subject = not alone
         elif previous in ("and", "or", "nor"):
-            subject = self.case(i - 2) == SUBJECT if earlier == _PRONOUN else predicate
+            subject = verb or self.case(i - 2) == SUBJECT if earlier == _PRONOUN else predicate
         elif previous in _MODALS:
             subject = True
         elif previous in _OPEN_AUX:
@@ -166,9 +166,13 @@ class _Line:
 
     def coordinated(self, i: int) -> bool:
         """Whether the pronoun at i is one of two subjects, so that the verb stays a plural: "Tom and I are"."""
-        if self.before(i) not in ("and", "or"):
+        earlier = self.before(i, 2)
+        if self.before(i) not in ("and", "or") or earlier == "":
             return False
-        return self.before(i, 2) in _THIRD | {_PRONOUN} or self.matches[i - 2].group()[0].isupper()
+        if earlier == _PRONOUN:
+            return self.case(i - 2) == SUBJECT
+        opens = self.before(i, 3) in {""} | _CONJUNCTIONS | _CLAUSE_WORDS
+        return earlier in _THIRD or (opens and self.matches[i - 2].group()[0].isupper())
 
     def formula(self, i: int) -> bool:
         """Whether the word at i is part of a fixed expression that both roles use alike."""
@@ -287,18 +291,27 @@ _TOKEN_WORDS = (("I", "you"), ("my", "your"), ("mine", "yours"), ("myself", "you
 _TOKEN_VERBS = (("am", "are"), ("was", "were"), ("'m", "'re"))
 
 
-def _one_token(tokenizer: Any) -> tuple[Callable[[str], list[int]], int]:
-    """How a tokenizer encodes plain text, and its number of entries: of the tokenizers or transformers packages, or a Backend."""
+def _encoder(tokenizer: Any) -> Callable[[str], list[int]]:
+    """How a tokenizer encodes plain text: one of the tokenizers or transformers packages, or a Backend."""
     if hasattr(tokenizer, "get_vocab_size"):
-        return lambda text: tokenizer.encode(text, add_special_tokens=False).ids, tokenizer.get_vocab_size()
+        return lambda text: tokenizer.encode(text, add_special_tokens=False).ids
     if hasattr(tokenizer, "detokenize"):
-        return tokenizer.tokenize, tokenizer.info.vocab_size
-    return functools.partial(tokenizer.encode, add_special_tokens=False), len(tokenizer)
+        return tokenizer.tokenize
+    return functools.partial(tokenizer.encode, add_special_tokens=False)
+
+
+def _size(tokenizer: Any, size: int | None) -> int:
+    """Entries of a table: as given, or as many as the tokenizer has (a Backend says so only where it has an `info`)."""
+    if size is not None:
+        return size
+    if hasattr(tokenizer, "get_vocab_size"):
+        return tokenizer.get_vocab_size()
+    return tokenizer.info.vocab_size if hasattr(tokenizer, "detokenize") else len(tokenizer)
 
 
 def _pairs(tokenizer: Any, words: Sequence[tuple[str, str]]) -> list[tuple[int, int]]:
     """Ids of (first person, second person), both single tokens, with and without a space before and a capital at the start."""
-    encode, _ = _one_token(tokenizer)
+    encode = _encoder(tokenizer)
     found: list[tuple[int, int]] = []
     taken: set[int] = set()
     for a, b in words:
@@ -314,15 +327,15 @@ def _pairs(tokenizer: Any, words: Sequence[tuple[str, str]]) -> list[tuple[int, 
     return found
 
 
-def token_swap(tokenizer: Any, *, headers: Sequence[int] = ()) -> np.ndarray:
+def token_swap(tokenizer: Any, *, size: int | None = None, headers: Sequence[int] = ()) -> np.ndarray:
     """S on token ids, without context: int32[V], each id's twin, itself where it has none. A permutation, and its own inverse.
 
-    tokenizer: one of the tokenizers or transformers packages, or a Backend with info.vocab_size. headers: the two ids of the turn
-    headers of user and assistant, exchanged as well when given.
+    tokenizer: one of the tokenizers or transformers packages, or a Backend. size: V, where it is not the tokenizer's own (an embedding with
+    rows to spare). headers: the ids of the turn headers of user and assistant, exchanged as well when given.
     """
     import numpy as np
 
-    twins = np.arange(_one_token(tokenizer)[1], dtype=np.int32)
+    twins = np.arange(_size(tokenizer, size), dtype=np.int32)
     pairs = _pairs(tokenizer, _TOKEN_WORDS)
     if headers:
         user, assistant = headers
@@ -332,11 +345,11 @@ def token_swap(tokenizer: Any, *, headers: Sequence[int] = ()) -> np.ndarray:
     return twins
 
 
-def token_verbs(tokenizer: Any) -> np.ndarray:
+def token_verbs(tokenizer: Any, *, size: int | None = None) -> np.ndarray:
     """The second table of swap_ids: int32[V], the other person's form of "be" (am, are; was, were; 'm, 're), itself for any other id."""
     import numpy as np
 
-    twins = np.arange(_one_token(tokenizer)[1], dtype=np.int32)
+    twins = np.arange(_size(tokenizer, size), dtype=np.int32)
     for a, b in _pairs(tokenizer, _TOKEN_VERBS):
         twins[a], twins[b] = b, a
     return twins
@@ -356,11 +369,11 @@ def swap_ids(ids: np.ndarray, twins: np.ndarray, verbs: np.ndarray, subjects: np
     return np.where(follows, verbs[out], out)
 
 
-def token_subjects(tokenizer: Any) -> np.ndarray:
+def token_subjects(tokenizer: Any, *, size: int | None = None) -> np.ndarray:
     """bool[V]: the ids of I and you that token_swap exchanges."""
     import numpy as np
 
-    mask = np.zeros(_one_token(tokenizer)[1], dtype=bool)
+    mask = np.zeros(_size(tokenizer, size), dtype=bool)
     for pair in _pairs(tokenizer, _TOKEN_WORDS[:1]):
         mask[list(pair)] = True
     return mask
