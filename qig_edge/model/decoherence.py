@@ -36,7 +36,7 @@ class Decoherence(nn.Module):
     def collapses(self, x: Tensor, rate: Tensor, runs: Tensor) -> Tensor:
         """Tokens [B, T] that collapse, of those that still run."""
         if self.training:
-            with torch.no_grad():
+            with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
                 seen = x.detach().float() * runs.unsqueeze(-1)
                 moment = torch.einsum("btd,bte->de", seen, seen) / runs.sum().clamp_min(1)
                 self.moments.lerp_(moment, MEMORY)
