@@ -32,6 +32,8 @@ class Steered(nn.Module):
         ordered = torch.where(among, values.float(), torch.inf).flatten().sort().values
         count = among.sum()
         index = (self.share * self.pressure * count).long().clamp(max=(count - 1).clamp_min(0))
-        goal = torch.where(self.pressure > 0, ordered[index], self.lowest)
+        goal = torch.where(
+            self.pressure > 0, ordered.take(index), self.lowest
+        )  # ordered[index] would wait for the device
         moved = self.threshold + RATE * (goal.clamp(self.lowest, self.highest) - self.threshold)
         self.threshold.copy_(torch.where((count > 0) & goal.isfinite(), moved, self.threshold))
