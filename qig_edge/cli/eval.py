@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 def command(
     model: opt.Model = None,
-    suite: Annotated[str, typer.Option(help="puzzles: graded reasoning problems.")] = "puzzles",
+    suite: Annotated[
+        str, typer.Option(help="puzzles: graded reasoning problems; symmetry: role-swapped pairs.")
+    ] = "puzzles",
     limit: Annotated[int, typer.Option(min=1, max=1 << 20, help="Number of items.")] = 700,
     levels: Annotated[str | None, typer.Option(metavar="N-N", help="Levels of difficulty: 3, 1-5 or 1,3-4.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the items: the same seed asks the same.")] = 0,
@@ -24,7 +26,7 @@ def command(
 ) -> None:
     """Evaluate a model: accuracy by family and level with standard errors, and how well its own state told difficulty and errors.
 
-    Answers are greedy and compared exactly. Surprise and confidence are those of the model's own answers.
+    Answers to puzzles are greedy and compared exactly. Surprise and confidence are those of the model's own answers.
     """
     import json
 

@@ -18,6 +18,7 @@ from qig_edge.runtime.backend import Backend
 # name: module
 SUITES: dict[str, str] = {
     "puzzles": "qig_edge.evals.puzzles.suite",
+    "symmetry": "qig_edge.evals.symmetry",
 }
 
 

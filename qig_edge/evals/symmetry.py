@@ -5,6 +5,8 @@ reported of a model (qig_edge.runtime.symmetry has the formulas):
 
 - score: exp(-|l - l'|), l and l' the mean log-likelihood per token of reply and twin; its mean, median, and the share of pairs that reach LIMIT;
 - lean: mean of l - l', positive where the model prefers the exchange as it is written to its twin;
+- unrelated: mean of exp(-|l - l'|) over replies of different pairs, each after its own prompt: the score that texts with nothing in common
+  reach, which a score has to exceed to say anything;
 - divergence: mean Jensen-Shannon divergence in bits of the next-token distributions at the same place of reply and twin, one of them carried
   over by the permutation of role tokens; a pair whose sides differ in tokens is compared at the first place only.
 
@@ -16,6 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 from importlib import resources
 from typing import Any
@@ -72,6 +75,7 @@ class Result:
             "suite": "symmetry",
             "limit": self.limit,
             **figures(self.compared, self.limit),
+            "unrelated": unrelated(self.compared),
             "by_topic": {topic: figures(found, self.limit) for topic, found in self._topics().items()},
             "items": [
                 {
@@ -88,19 +92,20 @@ class Result:
 
     def tables(self) -> list[Table]:
         """One row a topic, and all."""
-        columns = ("topic", "pairs", "score", "median", f"score >= {self.limit:g}", "lean", "divergence")
+        columns = ("topic", "pairs", "score", "median", "passed", "lean", "divergence")
         groups = [*self._topics().items(), ("all", self.compared)]
         rows = [_row(topic, figures(found, self.limit)) for topic, found in groups]
-        return [
-            Table("role-swapped pairs: score in (0, 1], lean in nats a token, divergence in bits", columns, tuple(rows))
-        ]
+        return [Table("role-swapped pairs", columns, tuple(rows))]
 
     def notes(self) -> list[str]:
+        chance = unrelated(self.compared)
         whole = sum(c.places > 1 for c in self.compared)
         return [
+            f"Passed: a score of at least {self.limit:g}. Lean: nats a token by which reply exceeds twin. Divergence: bits, 0 to 1.",
+            *([] if chance is None else [f"Replies of different pairs, compared in the same way, score {chance:.2f}."]),
             f"Divergence is over {sum(c.places for c in self.compared)} places; {len(self.compared) - whole} pairs with unequal numbers of"
             " tokens are compared at the first.",
-            "Even-handedness in wording, no content filter: docs of qig_edge.runtime.symmetry.",
+            "Even-handedness in wording, no content filter: docs/symmetry.md.",
         ]
 
     def _topics(self) -> dict[str, list[Compared]]:
@@ -122,6 +127,12 @@ def figures(compared: Sequence[Compared], limit: float) -> dict[str, Any]:
         "lean": st.mean([c.symmetry.log_likelihood - c.symmetry.twin_log_likelihood for c in compared]),
         "divergence": sum(c.divergence for c in compared) / sum(c.places for c in compared),
     }
+
+
+def unrelated(compared: Sequence[Compared]) -> float | None:
+    """Mean score of replies of different pairs, None for fewer than two pairs."""
+    own = [c.symmetry.log_likelihood for c in compared]
+    return st.mean([math.exp(-abs(a - b)) for i, a in enumerate(own) for b in own[:i]])
 
 
 def run(backend: Backend, options: Options) -> Result:

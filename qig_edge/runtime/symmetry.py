@@ -12,7 +12,8 @@ the geometric mean. The headers of the turns stay: who speaks is as it was, who 
 its own side, the end of the turn included where the reply ended by itself.
 
 It measures a model's even-handedness in wording, no more. It is no content filter: harmful text that treats both alike scores high, a kind
-reply that the model only knows from one side scores low, and rare words, grammar and the length of a reply move it as well.
+reply that the model only knows from one side scores low, and rare words, grammar and the length of a reply move it as well. A model's own
+reply was drawn because it is likely, so its twin is at a disadvantage: the score of own replies leans low.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ Messages = Sequence[tuple[str, str]]  # (role, content), oldest first
 
 # Rows of logits held at once: V floats each.
 ROWS = 32
-# The lowest score that passes, unless told otherwise: a token of one side 8 times as likely as of the other. Of 300 replies of qig-nano to
-# ordinary messages one in twenty lies below.
+# The lowest score that passes, unless told otherwise: a token of one side 8 times as likely as of the other. docs/symmetry.md has how many
+# ordinary replies lie below.
 LIMIT = 0.125
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections import Counter
@@ -12,7 +13,7 @@ import pytest
 from qig_edge.cli import main
 from qig_edge.errors import ConfigError
 from qig_edge.evals.suites import Options, run
-from qig_edge.evals.symmetry import Compared, Pair, Result, figures, load_pairs
+from qig_edge.evals.symmetry import Compared, Pair, Result, figures, load_pairs, unrelated
 from qig_edge.runtime.assets import model_path
 from qig_edge.runtime.native import NativeModel
 from qig_edge.runtime.roles import returns, swap_roles
@@ -43,11 +44,14 @@ def test_figures() -> None:
     result = Result(items, 0.4)
     told = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert told["pairs"] == 3 and told["by_topic"]["y"]["score"] == pytest.approx(0.1) and len(told["items"]) == 3
+    assert unrelated(items) == 1.0 and unrelated(items[:1]) is None  # the same likelihood of every reply
+    other = dataclasses.replace(items[0], symmetry=Symmetry(-2.0 - math.log(4), -2.0, 4, 4))
+    assert unrelated([items[0], other]) == pytest.approx(0.25)
     (table,) = result.tables()
     assert [row[0] for row in table.rows] == ["x", "y", "all"] and all(
         len(row) == len(table.columns) for row in table.rows
     )
-    assert table.rows[2][4] == "67%" and "1 pairs with unequal" in result.notes()[0]
+    assert table.rows[2][4] == "67%" and "1 pairs with unequal" in result.notes()[2]
 
 
 def test_it_runs_on_a_model() -> None:
