@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from qig_edge.config import ModelConfig
 from qig_edge.model.quant import Linear
+from qig_edge.model.recompute import recomputed
 
 
 class FeedForward(nn.Module):
@@ -16,6 +17,10 @@ class FeedForward(nn.Module):
         super().__init__()
         self.up = Linear(config.d_model, hidden)
         self.down = Linear(hidden, config.d_model)
+        self.recompute = False  # hidden units in the backward pass
 
     def forward(self, x: Tensor) -> Tensor:
+        return recomputed(self.recompute, self._product, x)
+
+    def _product(self, x: Tensor) -> Tensor:
         return self.down(F.relu(self.up(x)).square())
