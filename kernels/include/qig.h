@@ -1,6 +1,6 @@
 /* qig.h - the whole public C API of libqig.
  *
- * Ownership. A qig_model is an opened GGUF file: mapped read-only, immutable, shared by any number of sessions and threads; close it after
+ * Ownership. A qig_model is an opened GGUF file: mapped read-only, immutable once a session was opened, shared by any number of sessions and threads; close it after
  * its last session. A qig_session is one mutable timeline (cache, token history, sampler, telemetry) and belongs to one thread at a time.
  * Strings and arrays returned by pointer belong to the object they came from and live as long as it.
  *
@@ -63,6 +63,10 @@ typedef struct {
 /* isa: NULL or "auto" picks the best this CPU runs; else one of qig_isa_list(). */
 QIG_API int qig_model_open(const char *path, const char *isa, qig_model **out, char *err, size_t errlen);
 QIG_API void qig_model_close(qig_model *m);
+/* Overrides one number of the file, before the first session is opened. key: gate.margin, gate.threshold, regime.low, .high, .smoothing, .hysteresis,
+ * .curvature, exit.threshold (of every exit), decoherence.threshold, recursion.min_phi. value: a decimal number. QIG_ERR_ARG, with the accepted
+ * values named, for another key, a number out of range, or a key whose component the model lacks. */
+QIG_API int qig_model_set(qig_model *m, const char *key, const char *value, char *err, size_t errlen);
 QIG_API void qig_model_get_info(const qig_model *m, qig_model_info *out);
 QIG_API int64_t qig_model_tensor_count(const qig_model *m);
 QIG_API int qig_model_tensor(const qig_model *m, int64_t i, qig_tensor_info *out);

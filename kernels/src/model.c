@@ -7,117 +7,48 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "error.h"
+#include "model_open.h"
 
 enum { MAX_NAME = 255 }; /* bytes of general.name that are kept */
 
-typedef struct {
-    qig_model *m;
-    const qig_gguf *g;
-    const char *file;
-    char *err;
-    size_t errlen;
-    uint8_t *placed; /* [n_tensors] which tensors of the file found their place in the model */
-    int rc;            /* first failure; what follows it does nothing */
-} opener;
-
-#define FAIL(o, status, ...) ((o)->rc = qig_fail((o)->err, (o)->errlen, status, __VA_ARGS__))
-
 /* --- configuration ----------------------------------------------------------------------------------------------------------------- */
-
-static const qig_kv *need(opener *o, const char *key) {
-    if (o->rc) return NULL;
-    const qig_kv *kv = qig_gguf_find(o->g, key);
-    if (!kv) FAIL(o, QIG_ERR_FORMAT, "%s: key '%s' is missing", o->file, key);
-    return kv;
-}
-
-static int32_t get_int(opener *o, const char *key, int32_t min, int32_t max) {
-    const qig_kv *kv = need(o, key);
-    uint32_t v;
-    if (!kv) return 0;
-    if (!qig_kv_u32(kv, &v)) FAIL(o, QIG_ERR_FORMAT, "%s: key '%s' must be a u32", o->file, key);
-    else if (v < (uint32_t)min || v > (uint32_t)max)
-        FAIL(o, v > (uint32_t)max ? QIG_ERR_UNSUPPORTED : QIG_ERR_FORMAT, "%s: %s is %u (this build runs %d to %d)", o->file, key, v, min, max);
-    return o->rc ? 0 : (int32_t)v;
-}
-
-/* A finite number with low < v, or low <= v where closed. */
-static float get_float(opener *o, const char *key, float low, int closed) {
-    const qig_kv *kv = need(o, key);
-    float v;
-    if (!kv) return 0;
-    if (!qig_kv_f32(kv, &v)) FAIL(o, QIG_ERR_FORMAT, "%s: key '%s' must be an f32", o->file, key);
-    else if (!isfinite(v) || !(v > low || (closed && v == low)))
-        FAIL(o, QIG_ERR_FORMAT, "%s: %s is %g, it must be finite and %s %g", o->file, key, (double)v, closed ? "at least" : "above", (double)low);
-    return o->rc ? 0 : v;
-}
-
-/* Index of the key's string among choices, which end with NULL; list names them for the error. */
-static int get_choice(opener *o, const char *key, const char *const *choices, const char *list) {
-    char q[QIG_QUOTE_SIZE];
-    const qig_kv *kv = need(o, key);
-    qig_str s;
-    if (!kv) return 0;
-    if (!qig_kv_str(kv, &s)) {
-        FAIL(o, QIG_ERR_FORMAT, "%s: key '%s' must be a string", o->file, key);
-        return 0;
-    }
-    for (int i = 0; choices[i]; i++)
-        if (s.len == strlen(choices[i]) && memcmp(s.p, choices[i], s.len) == 0) return i;
-    FAIL(o, QIG_ERR_UNSUPPORTED, "%s: %s '%s' is not run by this build (%s)", o->file, strrchr(key, '.') + 1, qig_quote(q, s.p, s.len), list);
-    return 0;
-}
 
 static void read_slopes(opener *o) {
     const char *key = "qig.attention.decay_slopes";
-    const qig_kv *kv = o->rc ? NULL : qig_gguf_find(o->g, key);
-    if (!kv) return;
-    size_t n = (size_t)o->m->n_heads;
-    if (kv->type != QIG_KV_ARRAY || kv->elem_type != QIG_KV_F32 || kv->count != n) {
-        FAIL(o, QIG_ERR_FORMAT, "%s: key '%s' must be an array of %d f32, one for each head", o->file, key, o->m->n_heads);
-        return;
-    }
-    float *slopes = o->m->decay_slopes = malloc(n * sizeof *slopes); /* a copy: in the file they stand at any byte */
-    if (!slopes) {
-        FAIL(o, QIG_ERR_MEMORY, "%s: out of memory", o->file);
-        return;
-    }
-    memcpy(slopes, kv->data, n * sizeof *slopes);
-    for (size_t i = 0; i < n; i++)
-        if (!isfinite(slopes[i]) || slopes[i] < 0)
-            FAIL(o, QIG_ERR_FORMAT, "%s: %s[%d] is %g, it must be finite and not negative", o->file, key, (int)i, (double)slopes[i]);
+    const int32_t heads = o->m->n_heads;
+    if (o->rc || !qig_gguf_find(o->g, key)) return;
+    const float *slopes = o->m->decay_slopes = qig_get_floats(o, key, heads, "one for each head");
+    for (int i = 0; !o->rc && i < heads; i++)
+        if (slopes[i] < 0) FAIL(o, QIG_ERR_FORMAT, "%s: %s[%d] is %g, it must not be negative", o->file, key, i, (double)slopes[i]);
 }
 
 static void read_config(opener *o) {
     static const char *const states[] = {"pure", "diagonal", NULL}, *const metrics[] = {"bures", "fisher_rao", NULL};
     qig_model *m = o->m;
-    m->context_length = get_int(o, "qig.context_length", 1, QIG_MAX_CONTEXT);
-    m->d_model = get_int(o, "qig.embedding_length", 1, QIG_MAX_WIDTH);
-    m->n_layers = get_int(o, "qig.block_count", 1, QIG_MAX_LAYERS);
-    m->hidden_dim = get_int(o, "qig.feed_forward_length", 1, QIG_MAX_WIDTH);
-    m->n_heads = get_int(o, "qig.attention.head_count", 1, QIG_MAX_HEADS);
-    m->n_kv_heads = get_int(o, "qig.attention.head_count_kv", 1, QIG_MAX_HEADS);
-    m->head_dim = get_int(o, "qig.attention.key_length", 2, QIG_MAX_HEAD_DIM);
-    int32_t value_length = get_int(o, "qig.attention.value_length", 2, QIG_MAX_HEAD_DIM);
-    m->basin_dim = get_int(o, "qig.basin_length", 1, QIG_MAX_WIDTH);
-    m->head_rank = get_int(o, "qig.head_rank", 0, QIG_MAX_WIDTH);
+    m->context_length = qig_get_int(o, "qig.context_length", 1, QIG_MAX_CONTEXT);
+    m->d_model = qig_get_int(o, "qig.embedding_length", 1, QIG_MAX_WIDTH);
+    m->n_layers = qig_get_int(o, "qig.block_count", 1, QIG_MAX_LAYERS);
+    m->hidden_dim = qig_get_int(o, "qig.feed_forward_length", 1, QIG_MAX_WIDTH);
+    m->n_heads = qig_get_int(o, "qig.attention.head_count", 1, QIG_MAX_HEADS);
+    m->n_kv_heads = qig_get_int(o, "qig.attention.head_count_kv", 1, QIG_MAX_HEADS);
+    m->head_dim = qig_get_int(o, "qig.attention.key_length", 2, QIG_MAX_HEAD_DIM);
+    int32_t value_length = qig_get_int(o, "qig.attention.value_length", 2, QIG_MAX_HEAD_DIM);
+    m->basin_dim = qig_get_int(o, "qig.basin_length", 1, QIG_MAX_WIDTH);
+    m->head_rank = qig_get_int(o, "qig.head_rank", 0, QIG_MAX_WIDTH);
     m->head_width = m->head_rank ? m->head_rank : m->basin_dim;
-    m->norm_eps = get_float(o, "qig.attention.layer_norm_rms_epsilon", 0, 0);
-    m->rope_base = get_float(o, "qig.rope.freq_base", 0, 0);
-    m->coupling_beta = get_float(o, "qig.coupling.beta", -INFINITY, 0);
-    m->coupling_ref = get_float(o, "qig.coupling.ref", 0, 0);
-    m->coupling_min = get_float(o, "qig.coupling.min", 0, 0);
-    m->coupling_max = get_float(o, "qig.coupling.max", m->coupling_min, 1);
-    m->kappa_0 = get_float(o, "qig.coupling.kappa_0", 0, 0);
-    m->gate_threshold = get_float(o, "qig.gate.threshold", 0, 1);
-    m->gate_margin = get_float(o, "qig.gate.margin", 0, 1);
-    m->state = get_choice(o, "qig.attention.state", states, "pure, diagonal") ? QIG_STATE_DIAGONAL : QIG_STATE_PURE;
-    m->metric = get_choice(o, "qig.attention.metric", metrics, "bures, fisher_rao") ? QIG_METRIC_FISHER_RAO : QIG_METRIC_BURES;
-    if (m->state == QIG_STATE_DIAGONAL) {
-        const qig_kv *kv = need(o, "qig.attention.state_phases");
-        if (kv && !qig_kv_bool(kv, &m->state_phases)) FAIL(o, QIG_ERR_FORMAT, "%s: key 'qig.attention.state_phases' must be a bool", o->file);
-    }
+    m->norm_eps = qig_get_float(o, "qig.attention.layer_norm_rms_epsilon", 0, 0);
+    m->rope_base = qig_get_float(o, "qig.rope.freq_base", 0, 0);
+    m->coupling_beta = qig_get_float(o, "qig.coupling.beta", -INFINITY, 0);
+    m->coupling_ref = qig_get_float(o, "qig.coupling.ref", 0, 0);
+    m->coupling_min = qig_get_float(o, "qig.coupling.min", 0, 0);
+    m->coupling_max = qig_get_float(o, "qig.coupling.max", m->coupling_min, 1);
+    m->kappa_0 = qig_get_float(o, "qig.coupling.kappa_0", 0, 0);
+    m->gate_threshold = qig_get_float(o, "qig.gate.threshold", 0, 1);
+    m->gate_margin = qig_get_float(o, "qig.gate.margin", 0, 1);
+    m->state = qig_get_choice(o, "qig.attention.state", states, "pure, diagonal") ? QIG_STATE_DIAGONAL : QIG_STATE_PURE;
+    m->metric = qig_get_choice(o, "qig.attention.metric", metrics, "bures, fisher_rao") ? QIG_METRIC_FISHER_RAO : QIG_METRIC_BURES;
+    m->gate_learnt = qig_has_key(o, "qig.gate.learnt") ? qig_get_bool(o, "qig.gate.learnt") : 0;
+    if (m->state == QIG_STATE_DIAGONAL) m->state_phases = qig_get_bool(o, "qig.attention.state_phases");
     m->state_dim = m->head_dim << m->state_phases;
     if (o->rc) return;
     if (m->n_heads % m->n_kv_heads)
@@ -128,63 +59,38 @@ static void read_config(opener *o) {
         FAIL(o, QIG_ERR_UNSUPPORTED, "%s: %d heads of %d are wider than this build runs (%d)", o->file, m->n_heads, m->head_dim, QIG_MAX_WIDTH);
     else if (m->gate_threshold >= 1)
         FAIL(o, QIG_ERR_FORMAT, "%s: qig.gate.threshold is %g, it must be in [0, 1)", o->file, (double)m->gate_threshold);
-    else
-        read_slopes(o);
+    read_slopes(o);
+    qig_read_depth(o);
 }
 
 /* --- tensors ----------------------------------------------------------------------------------------------------------------------- */
 
-/* The tensor of this name and shape: a matrix [ne1, ne0] of any type, or an F32 vector [ne0] where ne1 is 0. */
-static void place(opener *o, qig_tensor *to, const char *name, int64_t ne1, int64_t ne0) {
-    if (o->rc) return;
-    const qig_gguf_tensor *t = qig_gguf_tensor_find(o->g, name);
-    uint32_t n_dims = ne1 ? 2 : 1;
-    if (!t) {
-        FAIL(o, QIG_ERR_FORMAT, "%s: tensor %s is missing", o->file, name);
-    } else if (t->n_dims != n_dims || t->ne[0] != ne0 || (ne1 && t->ne[1] != ne1)) {
-        char have[4 * 24] = "", want[2 * 24];
-        for (uint32_t d = t->n_dims, n = 0; d-- > 0;) n += (uint32_t)snprintf(have + n, sizeof have - n, "%lld%s", (long long)t->ne[d], d ? ", " : "");
-        snprintf(want, sizeof want, "%lld, %lld", (long long)ne1, (long long)ne0);
-        FAIL(o, QIG_ERR_FORMAT, "%s: tensor %s is [%s], it must be [%s]", o->file, name, have, ne1 ? want : strchr(want, ' ') + 1);
-    } else if (!ne1 && t->type != QIG_F32) {
-        FAIL(o, QIG_ERR_UNSUPPORTED, "%s: tensor %s is %s, it must be F32", o->file, name, qig_type_name(t->type));
-    } else {
-        *to = (qig_tensor){o->g->map + t->offset, (int)t->type, ne0, ne1 ? ne1 : 1, t->row_bytes};
-        o->placed[t - o->g->tensors] = 1;
-    }
-}
-
-/* Numbers that scale scores: finite, and positive where asked. The only tensor data that is read when a file is opened. */
-static void check_values(opener *o, const qig_tensor *t, const char *name, int positive) {
-    for (int64_t i = 0; !o->rc && i < t->ne0; i++) {
-        float v;
-        memcpy(&v, (const char *)t->data + (size_t)i * sizeof v, sizeof v);
-        if (!isfinite(v) || (positive && !(v > 0)))
-            FAIL(o, QIG_ERR_FORMAT, "%s: %s[%lld] is %g, it must be finite%s", o->file, name, (long long)i, (double)v, positive ? " and above 0" : "");
-    }
-}
-
-static void place_block(opener *o, int32_t n) {
-    qig_model *m = o->m;
-    qig_layer *l = &m->layers[n];
+void qig_place_block(opener *o, qig_layer *l, const char *prefix) {
+    const qig_model *m = o->m;
     int64_t d = m->d_model, q = (int64_t)m->n_heads * m->head_dim, kv = (int64_t)m->n_kv_heads * m->head_dim;
+    char name[64];
+    snprintf(name, sizeof name, "%s.ffn_down_t.weight", prefix);
+    const int turned = qig_has_tensor(o, name);
     const struct { qig_tensor *to; const char *name; int64_t ne1, ne0; } parts[] = {
         {&l->attn_norm, "attn_norm", 0, d}, {&l->attn_q, "attn_q", q, d}, {&l->attn_k, "attn_k", kv, d}, {&l->attn_v, "attn_v", kv, d},
         {&l->attn_output, "attn_output", d, q}, {&l->ffn_norm, "ffn_norm", 0, d}, {&l->ffn_up, "ffn_up", m->hidden_dim, d},
-        {&l->ffn_down, "ffn_down", d, m->hidden_dim}};
-    const struct { qig_tensor *to; const char *name; int64_t n; int positive, diagonal; } scales[] = {
-        {&l->attn_temp, "attn_temp", m->n_heads, 1, 0}, {&l->attn_q_gain, "attn_q_gain", m->n_heads, 0, 1},
-        {&l->attn_k_gain, "attn_k_gain", m->n_kv_heads, 0, 1}};
-    char name[64];
+        {turned ? &l->ffn_down_t : &l->ffn_down, turned ? "ffn_down_t" : "ffn_down", turned ? m->hidden_dim : d, turned ? d : m->hidden_dim}};
+    const struct { qig_tensor *to; const char *name; int64_t n; int wanted; float low, high; int closed; } scales[] = {
+        {&l->attn_temp, "attn_temp", m->n_heads, 1, 0, INFINITY, 0},
+        {&l->attn_q_gain, "attn_q_gain", m->n_heads, m->state == QIG_STATE_DIAGONAL, -INFINITY, INFINITY, 0},
+        {&l->attn_k_gain, "attn_k_gain", m->n_kv_heads, m->state == QIG_STATE_DIAGONAL, -INFINITY, INFINITY, 0},
+        {&l->attn_gate, "attn_gate", m->n_heads, m->gate_learnt, 0, 1, 1}};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-        snprintf(name, sizeof name, "blk.%d.%s.weight", n, parts[i].name);
-        place(o, parts[i].to, name, parts[i].ne1, parts[i].ne0);
+        snprintf(name, sizeof name, "%s.%s.weight", prefix, parts[i].name);
+        qig_place(o, parts[i].to, name, parts[i].ne1, parts[i].ne0, QIG_ANY_TYPE);
     }
+    if (!o->rc && turned && l->ffn_down_t.type != QIG_F32 && l->ffn_down_t.type != QIG_F16 && m->hidden_dim % 32)
+        FAIL(o, QIG_ERR_FORMAT, "%s: %s.ffn_down_t.weight is quantized, so its %d units must be whole blocks of 32", o->file, prefix, m->hidden_dim);
     for (size_t i = 0; i < sizeof scales / sizeof *scales; i++) {
-        if (scales[i].diagonal && m->state != QIG_STATE_DIAGONAL) continue;
-        snprintf(name, sizeof name, "blk.%d.%s.weight", n, scales[i].name);
-        place(o, scales[i].to, name, 0, scales[i].n);
-        check_values(o, scales[i].to, name, scales[i].positive);
+        if (!scales[i].wanted) continue;
+        snprintf(name, sizeof name, "%s.%s.weight", prefix, scales[i].name);
+        qig_place(o, scales[i].to, name, 0, scales[i].n, QIG_ONLY_F32);
+        qig_check_values(o, scales[i].to, name, scales[i].low, scales[i].closed, scales[i].high);
     }
 }
 
@@ -197,12 +103,18 @@ static void place_tensors(opener *o) {
         FAIL(o, QIG_ERR_MEMORY, "%s: out of memory", o->file);
         return;
     }
-    place(o, &m->token_embd, "token_embd.weight", v, b);
-    place(o, &m->basin_proj, "basin_proj.weight", d, b);
-    for (int32_t n = 0; n < m->n_layers; n++) place_block(o, n);
-    place(o, &m->output_norm, "output_norm.weight", 0, d);
-    place(o, &m->output_down, "output_down.weight", m->head_width, d);
-    if (m->head_rank) place(o, &m->output, "output.weight", v, m->head_rank);
+    qig_place(o, &m->token_embd, "token_embd.weight", v, b, QIG_ANY_TYPE);
+    qig_place(o, &m->basin_proj, "basin_proj.weight", d, b, QIG_ANY_TYPE);
+    for (int32_t n = 0; n < m->n_layers && !o->rc; n++) {
+        char prefix[24];
+        snprintf(prefix, sizeof prefix, "blk.%d", (int)n);
+        qig_place_block(o, &m->layers[n], prefix);
+        qig_place_depth_block(o, n, prefix);
+    }
+    qig_place_depth(o);
+    qig_place(o, &m->output_norm, "output_norm.weight", 0, d, QIG_ONLY_F32);
+    qig_place(o, &m->output_down, "output_down.weight", m->head_width, d, QIG_ANY_TYPE);
+    if (m->head_rank) qig_place(o, &m->output, "output.weight", v, m->head_rank, QIG_ANY_TYPE);
     else m->output = m->token_embd;
     for (uint64_t i = 0; !o->rc && i < o->g->n_tensors; i++) {
         char q[QIG_QUOTE_SIZE];
@@ -227,6 +139,7 @@ static void count_weights(qig_model *m) {
     m->file_type = qig_type_name(most);
     /* A decode step reads one row of the embedding, unless the head reads the whole table. */
     uint64_t unread = m->head_rank ? (uint64_t)(m->token_embd.ne1 - 1) * m->token_embd.row_bytes : 0;
+    if (m->token_scale.data) unread += (uint64_t)(m->token_scale.ne0 - 1) * sizeof(float);
     m->weight_bytes = bytes - unread;
 }
 
@@ -234,7 +147,7 @@ static void count_weights(qig_model *m) {
 
 static void check_architecture(opener *o) {
     static const char *const known[] = {"qig", NULL};
-    get_choice(o, "general.architecture", known, "qig");
+    qig_get_choice(o, "general.architecture", known, "qig");
 }
 
 /* Types are looked at after the architecture: a file of another architecture is named so, whatever its tensors are. */
@@ -307,6 +220,8 @@ void qig_model_close(qig_model *m) {
     qig_tokenizer_free(m->tokenizer);
     qig_gguf_close(m->gguf);
     free(m->decay_slopes);
+    free(m->depth.exit_blocks);
+    free(m->depth.exit_thresholds);
     free(m->layers);
     free(m->name);
     free(m);

@@ -6,6 +6,7 @@
 #ifndef QIG_MODEL_H
 #define QIG_MODEL_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,10 +22,12 @@ enum {
     QIG_MAX_LAYERS = 512,
     QIG_MAX_HEAD_DIM = 512,
     QIG_MAX_HEADS = 1 << 12,
-    QIG_MAX_WIDTH = 1 << 20 /* d_model, hidden_dim, basin_dim, head_rank, H C */
+    QIG_MAX_WIDTH = 1 << 20, /* d_model, hidden_dim, shallow_dim, basin_dim, head_rank, H C */
+    QIG_MAX_LOOPS = 64
 };
 
 typedef enum { QIG_STATE_PURE = 0, QIG_STATE_DIAGONAL = 1 } qig_state_kind;
+typedef enum { QIG_EXIT_BURES = 0, QIG_EXIT_PROBE = 1 } qig_exit_rule;
 
 /* A matrix [ne1 out, ne0 in] (a vector has ne1 = 1) in the mapped file; rows of row_bytes, one after another. */
 typedef struct {
@@ -43,8 +46,40 @@ typedef struct {
     qig_tensor attn_q_gain, attn_k_gain; /* [H], [G] F32, finite; diagonal state only, else data == NULL */
     qig_tensor ffn_norm;                 /* [D] F32 */
     qig_tensor ffn_up;                   /* [hidden, D] */
-    qig_tensor ffn_down;                 /* [D, hidden] */
+    qig_tensor ffn_down;                 /* [D, hidden], or data == NULL: */
+    qig_tensor ffn_down_t;               /* [hidden, D] */
+    qig_tensor attn_gate;                /* [H] F32 in [0, 1); with qig.gate.learnt, else data == NULL */
+    /* data == NULL where the block does not choose its feed-forward */
+    qig_tensor ffn_shallow_up, ffn_shallow_down; /* [shallow, D], [D, shallow] */
+    qig_tensor ffn_route;                        /* [2] F32, finite */
+    qig_tensor exit_probe;                       /* [D + 1] F32, finite; where an exit with a probe follows the block */
 } qig_layer;
+
+/* What a session may run less of, or more: docs/formats.md, Depth. */
+typedef struct {
+    int32_t mandatory; /* M, 1 to n_layers */
+    int32_t shallow;   /* hidden units of the shallow feed-forward, 0: there is none */
+
+    int regime; /* whether there is a detector */
+    float low, high, smoothing, hysteresis, curvature;
+    float factor[3]; /* of the coupling by regime, > 0; 1 without a detector */
+
+    int32_t n_exits;
+    int32_t *exit_blocks; /* [n_exits] rising, M to n_layers - 1 */
+    float *exit_thresholds; /* [n_exits] in [0, 1] */
+    qig_exit_rule exit_rule;
+
+    float collapse;   /* rate of decoherence above which a state collapses, > 0; 0: off */
+    qig_tensor modes; /* [modes, D] F32 */
+
+    int32_t min_loops, max_loops; /* of the integrator; 0: there is none */
+    float min_phi;
+    qig_layer integrator;
+
+    int32_t symmetry_rank; /* 0: off */
+    qig_tensor symmetry;   /* [rank, D] F32 */
+    int32_t draft_blocks;  /* 0: none was trained */
+} qig_depth;
 
 struct qig_model {
     int32_t vocab_size, d_model, n_layers, n_heads, n_kv_heads, head_dim, hidden_dim, basin_dim;
@@ -61,10 +96,15 @@ struct qig_model {
     float coupling_beta, coupling_ref, coupling_min, coupling_max, kappa_0;
     float gate_threshold;   /* [0, 1), 0: off */
     float gate_margin;      /* >= 0 nats, 0: off */
+    int gate_learnt;        /* every head has its own threshold: attn_gate of the layers */
+    int calibrated;         /* confidence: sigmoid(scale logit(c) + bias) */
+    float confidence_scale, confidence_bias;
     float *decay_slopes;    /* [H] nats a position, finite, >= 0; NULL: off */
 
     const qig_ops *ops;
+    qig_depth depth;
     qig_tensor token_embd;  /* [V, b] */
+    qig_tensor token_scale; /* [V] F32, finite, >= 1; data == NULL: rows are as they are */
     qig_tensor basin_proj;  /* [D, b] */
     qig_layer *layers;      /* [n_layers] */
     qig_tensor output_norm; /* [D] F32 */
@@ -72,6 +112,7 @@ struct qig_model {
     qig_tensor output;      /* [V, head_width]; token_embd itself when the head is tied */
 
     uint64_t n_params, weight_bytes;
+    atomic_int in_use;      /* a session was opened: settings stay as they are */
     const char *file_type;  /* dominant type of the 2-D tensors */
     char *name;             /* general.name, or "" */
 

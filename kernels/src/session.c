@@ -6,7 +6,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "depth.h"
 #include "error.h"
+#include "pass.h"
 #include "topology.h"
 
 #ifndef MAP_ANONYMOUS
@@ -26,37 +28,57 @@ static const qig_sampler_params default_sampler = { .temperature = 0, .top_k = 0
 static size_t max_size(size_t a, size_t b) { return a > b ? a : b; }
 static size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }
 
-static uint64_t tensor_bytes(const qig_tensor *t) { return t->data ? (uint64_t)t->ne1 * t->row_bytes : 0; }
+/* Weights of a block whoever runs it: all but the matrices of its feed-forwards. */
+static uint64_t block_bytes(const qig_layer *y) {
+    const qig_tensor *all[] = { &y->attn_norm, &y->attn_q, &y->attn_k, &y->attn_v, &y->attn_output, &y->attn_temp, &y->attn_q_gain, &y->attn_k_gain,
+                                &y->attn_gate, &y->ffn_norm, &y->ffn_route };
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) bytes += qig_tensor_bytes(all[i]);
+    return bytes;
+}
 
-/* Weights read for a token (its embedding row), a pass, and a set of distributions. */
-static void count_bytes(qig_session *s) {
+/* What follows from the model and does not change: bytes by use, and the gates' distances. */
+static void fill_tables(qig_session *s) {
     const qig_model *m = s->model;
-    s->embed_bytes = m->token_embd.row_bytes;
-    s->head_bytes = tensor_bytes(&m->output_norm) + tensor_bytes(&m->output_down) + tensor_bytes(&m->output);
-    s->block_bytes = tensor_bytes(&m->basin_proj);
-    for (int32_t l = 0; l < m->n_layers; l++) {
-        const qig_layer *y = &m->layers[l];
-        const qig_tensor *all[] = { &y->attn_norm, &y->attn_q, &y->attn_k, &y->attn_v, &y->attn_output, &y->attn_temp,
-                                    &y->attn_q_gain, &y->attn_k_gain, &y->ffn_norm, &y->ffn_up, &y->ffn_down };
-        for (size_t i = 0; i < sizeof all / sizeof *all; i++) s->block_bytes += tensor_bytes(all[i]);
+    const size_t heads = (size_t)m->n_heads;
+    s->embed_bytes = m->token_embd.row_bytes + (m->token_scale.data ? sizeof(float) : 0);
+    s->readout_bytes = qig_tensor_bytes(&m->output_norm) + qig_tensor_bytes(&m->depth.symmetry);
+    s->head_bytes = qig_tensor_bytes(&m->output_down) + qig_tensor_bytes(&m->output);
+    for (int32_t l = 0; l <= m->n_layers; l++) {
+        const qig_layer *y = l < m->n_layers ? &m->layers[l] : &m->depth.integrator;
+        s->block_bytes[l] = block_bytes(y);
+        for (size_t h = 0; h < heads; h++) {
+            float threshold = y->attn_gate.data ? ((const float *)y->attn_gate.data)[h] : m->gate_threshold;
+            float *to = &s->max_distance[(size_t)l * heads + h];
+            *to = h > 0 && !y->attn_gate.data ? to[-1] : qig_gate_distance(threshold, m->metric);
+        }
     }
+    for (int32_t i = 0; i < s->n_batch; i++) s->everyone[i] = i;
 }
 
 /* One entry a buffer; the arena is laid out from the list, so that sizes stand in one place. */
 typedef struct { void **slot; size_t bytes; } buffer;
 
-enum { MAX_BUFFERS = 40 };
+enum { MAX_BUFFERS = 56 };
+
+static int has_transposed(const qig_model *m) {
+    for (int32_t l = 0; l < m->n_layers; l++)
+        if (m->layers[l].ffn_down_t.data) return 1;
+    return m->depth.integrator.ffn_down_t.data != NULL;
+}
 
 static int list_buffers(qig_session *s, buffer *list) {
     const qig_model *m = s->model;
     const size_t n = (size_t)s->n_batch, x = (size_t)s->n_ctx, d = (size_t)m->d_model, heads = (size_t)m->n_heads, sd = (size_t)m->state_dim;
-    const size_t c = (size_t)m->head_dim, groups = (size_t)m->n_kv_heads, vocab = (size_t)m->vocab_size, hidden = (size_t)m->hidden_dim;
-    const size_t rows = (size_t)m->n_layers * groups * x, entry = s->cache_i8 ? 1 : sizeof(float);
+    const size_t c = (size_t)m->head_dim, groups = (size_t)m->n_kv_heads, vocab = (size_t)m->vocab_size;
+    const size_t hidden = max_size((size_t)m->hidden_dim, (size_t)m->depth.shallow), layers = (size_t)m->n_layers;
+    const size_t rows = (size_t)s->n_caches * groups * x, entry = s->cache_i8 ? 1 : sizeof(float);
     s->norm_width = round_up(max_size(max_size(d, (size_t)m->basin_dim), (size_t)m->head_width), 32);
     s->wide_width = max_size(max_size((heads + 2 * groups) * c, hidden), (size_t)m->head_width);
     s->wide_q_width = round_up(max_size(max_size(heads * c, hidden), (size_t)m->head_width), 32);
-    s->scratch_width = round_up(max_size(x, sd), 16);
-    const size_t f = sizeof(float);
+    s->scratch_width = round_up(max_size(max_size(x, sd), d), 16);
+    const size_t f = sizeof(float), positions = (size_t)(s->n_caches - s->dense) * x * sizeof *s->positions;
+    const size_t parts = (size_t)qig_logit_parts(m->vocab_size);
     int k = 0;
 #define BUFFER(field, size) list[k++] = (buffer){ (void **)&s->field, (size) }
     BUFFER(tokens, x * sizeof *s->tokens);
@@ -68,13 +90,24 @@ static int list_buffers(qig_session *s, buffer *list) {
         BUFFER(key_scales, rows * f);
         BUFFER(value_scales, rows * f);
     }
+    BUFFER(counts, (size_t)s->n_caches * sizeof *s->counts);
+    BUFFER(positions, positions);
+    BUFFER(block_bytes, (layers + 1) * sizeof *s->block_bytes);
+    BUFFER(max_distance, (layers + 1) * heads * f);
     BUFFER(x, n * d * f);
+    BUFFER(everyone, n * sizeof *s->everyone);
+    BUFFER(alive, n * sizeof *s->alive);
+    BUFFER(order, 2 * n * sizeof *s->order);
     BUFFER(x_in, n * d * f);
     BUFFER(norm, n * s->norm_width * f);
     BUFFER(wide, n * s->wide_width * f);
     BUFFER(mixed, n * heads * c * f);
     BUFFER(norm_q, n * (s->norm_width / 32) * sizeof(qig_block_a8));
     BUFFER(wide_q, n * (s->wide_q_width / 32) * sizeof(qig_block_a8));
+    if (has_transposed(m)) {
+        BUFFER(units, n * (size_t)m->hidden_dim * sizeof *s->units);
+        BUFFER(n_units, n * sizeof *s->n_units);
+    }
     BUFFER(query, n * heads * sd * entry);
     BUFFER(query_scale, n * heads * f);
     BUFFER(early, (x < QIG_EARLY ? x : QIG_EARLY) * d * f);
@@ -87,10 +120,21 @@ static int list_buffers(qig_session *s, buffer *list) {
     BUFFER(scratch, (size_t)s->n_threads * s->scratch_width * f);
     BUFFER(logits, vocab * f);
     if (s->prompt_telemetry) BUFFER(rows, (size_t)s->head_rows * vocab * f);
-    BUFFER(parts, n * (size_t)qig_logit_parts(m->vocab_size) * sizeof(qig_logit_part));
+    BUFFER(parts, n * parts * sizeof(qig_logit_part));
+    if (m->depth.n_exits) {
+        BUFFER(exit_distance, n * sizeof *s->exit_distance);
+        BUFFER(exit_confidence, n * sizeof *s->exit_confidence);
+    }
+    if (m->depth.n_exits && m->depth.exit_rule == QIG_EXIT_BURES) {
+        BUFFER(exit_logits[0], n * vocab * f);
+        BUFFER(exit_logits[1], n * vocab * f);
+        BUFFER(exit_lse, 2 * n * sizeof *s->exit_lse);
+        BUFFER(exit_row, n * sizeof *s->exit_row);
+        BUFFER(exit_parts, n * parts * sizeof *s->exit_parts);
+    }
     BUFFER(candidates, vocab * sizeof(qig_candidate));
 #undef BUFFER
-    s->cache_bytes = rows * (sd + c) * entry + (s->cache_i8 ? 2 * rows * f : 0);
+    s->cache_bytes = rows * (sd + c) * entry + (s->cache_i8 ? 2 * rows * f : 0) + positions;
     return k;
 }
 
@@ -153,7 +197,8 @@ int qig_session_new(qig_model *m, const qig_session_params *p, qig_session **out
     s->cache_i8 = p->cache_type == QIG_CACHE_I8 || (p->cache_type == QIG_CACHE_AUTO && !m->all_f32);
     s->prompt_telemetry = p->prompt_telemetry;
     s->head_rows = HEAD_ROWS;
-    s->max_distance = qig_gate_distance(m->gate_threshold, m->metric);
+    s->n_caches = m->n_layers + m->depth.max_loops;
+    s->dense = qig_dense_caches(m);
     s->margin = m->gate_margin > 0 ? m->gate_margin : INFINITY;
     s->sampler = default_sampler;
     s->n_threads = p->n_threads ? p->n_threads : qig_default_threads();
@@ -161,7 +206,6 @@ int qig_session_new(qig_model *m, const qig_session_params *p, qig_session **out
     s->n_batch = p->n_batch ? p->n_batch : fit < 8 ? 8 : fit < DEFAULT_BATCH ? (int32_t)fit : DEFAULT_BATCH;
     if (s->n_batch > s->n_ctx) s->n_batch = s->n_ctx;
     if (s->head_rows > s->n_batch) s->head_rows = s->n_batch;
-    count_bytes(s);
     rc = map_arena(s, err, errlen);
     if (rc == QIG_OK) {
         s->pool = qig_pool_new(s->n_threads);
@@ -171,6 +215,8 @@ int qig_session_new(qig_model *m, const qig_session_params *p, qig_session **out
         qig_session_free(s);
         return rc;
     }
+    fill_tables(s);
+    atomic_store(&m->in_use, 1);
     /* pure states turn pairs (c, c + C/2), diagonal ones each amplitude: docs/formats.md */
     const double width = m->state == QIG_STATE_PURE ? 0.5 * m->head_dim : m->head_dim;
     for (int c = 0; c < m->head_dim; c++) s->frequency[c] = pow(m->rope_base, -c / width);
@@ -194,22 +240,22 @@ const int32_t *qig_session_tokens(const qig_session *s) { return s->tokens; }
 const float *qig_session_logits(const qig_session *s) { return s->pos > 0 ? s->logits : NULL; }
 
 /* The record of the token at pos but for what depends on distributions. */
-static void record_blocks(qig_session *s, int32_t pos, const qig_token_sums *sums, uint64_t weight_bytes) {
+static void record_blocks(qig_session *s, int32_t pos, const qig_token_sums *sums, float coupling, double head_share) {
     const qig_model *m = s->model;
-    const double units = (double)m->n_layers * m->n_heads;
     s->records[pos].telemetry = (qig_telemetry){
-        .phi = (float)(sums->phi / units),
+        .phi = (float)(sums->phi / ((double)sums->blocks * m->n_heads)),
         .surprise = NAN,
         .confidence = NAN,
-        .agency = (float)((double)sums->active / (units * (pos + 1))),
-        .curvature = (float)(sums->curvature / m->n_layers),
-        .kappa = m->kappa_0 * qig_coupling(m, (int64_t)pos + 1),
+        .agency = (float)((double)sums->active / (double)sums->possible),
+        .curvature = (float)(sums->curvature / sums->blocks),
+        .kappa = m->kappa_0 * coupling,
         .coherence_drift = (float)sums->drift,
-        .regime = 1,
-        .blocks_run = m->n_layers,
-        .bytes_read = weight_bytes + sums->cache_bytes,
+        .regime = sums->regime,
+        .blocks_run = sums->blocks,
+        .bytes_read = (uint64_t)(sums->weight_bytes + head_share + 0.5) + s->embed_bytes + sums->cache_bytes,
     };
     s->records[pos].mean_surprise = pos > 0 ? s->records[pos - 1].mean_surprise : 0;
+    s->records[pos].phi_mean = sums->phi_mean;
 }
 
 /* Surprise of the token at pos under the distribution before it, if that was computed; moves the running mean. */
@@ -224,7 +270,7 @@ static void record_surprise(qig_session *s, int32_t pos, double log_p) {
 static double record_confidence(qig_session *s, int32_t pos, int32_t row) {
     const int parts = qig_logit_parts(s->model->vocab_size);
     qig_logit_stats stats = qig_logits_combine(s->parts + (size_t)row * (size_t)parts, parts);
-    s->records[pos].telemetry.confidence = (float)stats.purity * (1 - s->records[pos].mean_surprise);
+    s->records[pos].telemetry.confidence = qig_confidence(s->model, stats.purity, s->records[pos].mean_surprise);
     return stats.lse;
 }
 
@@ -259,9 +305,9 @@ static void evaluate(qig_session *s, int32_t n, float *all_logits) {
         const int32_t count = n - done < s->n_batch ? n - done : s->n_batch, pos0 = s->pos, last = done + count == n;
         qig_forward_blocks(s, pos0, count);
         const uint64_t heads = observe ? (uint64_t)((count + step - 1) / step) : (uint64_t)last;
-        const uint64_t weights = s->embed_bytes + (s->block_bytes + heads * s->head_bytes) / (uint64_t)count;
+        const double head_share = (double)(heads * s->head_bytes) / count;
         for (int32_t i = 0; i < count; i++) {
-            record_blocks(s, pos0 + i, &s->sums[i], weights);
+            record_blocks(s, pos0 + i, &s->sums[i], s->coupling[i], head_share);
             if (!observe && pos0 + i == 0) record_surprise(s, 0, 0);
             s->rng_at[pos0 + i + 1] = s->rng;
         }
@@ -294,13 +340,23 @@ int qig_session_telemetry(const qig_session *s, int32_t pos, qig_telemetry *out)
     return QIG_OK;
 }
 
+/* Forgets the keys of tokens from pos on. */
+static void truncate_caches(qig_session *s, int32_t pos) {
+    for (int32_t l = 0; l < s->n_caches; l++) {
+        const int32_t *positions = qig_layer_positions(s, l);
+        if (!positions) s->counts[l] = pos;
+        else while (s->counts[l] > 0 && positions[s->counts[l] - 1] >= pos) s->counts[l]--;
+    }
+}
+
 int qig_session_rollback(qig_session *s, int32_t pos, char *err, size_t errlen) {
     if (pos < 0 || pos > s->pos) return qig_fail(err, errlen, QIG_ERR_ARG, "cannot roll back to %d: the session is at %d", (int)pos, (int)s->pos);
     s->rng = s->rng_at[pos];
     if (pos == s->pos) return QIG_OK;
     s->pos = pos;
+    truncate_caches(s, pos > 0 ? pos - 1 : 0);
     if (pos == 0) return QIG_OK;
-    /* Its record and its cache row are as they were; only the logits have to come back. */
+    /* Its record and its keys are as they were; only the logits have to come back. */
     qig_forward_blocks(s, pos - 1, 1);
     qig_forward_head(s, 0, 1, s->logits);
     const int parts = qig_logit_parts(s->model->vocab_size);
@@ -313,6 +369,7 @@ int qig_session_slide(qig_session *s, int32_t n_keep, int32_t n_tail, char *err,
         return qig_fail(err, errlen, QIG_ERR_ARG, "cannot keep %d + %d of %d tokens", (int)n_keep, (int)n_tail, (int)s->pos);
     memmove(s->tokens + n_keep, s->tokens + (s->pos - n_tail), (size_t)n_tail * sizeof *s->tokens);
     s->pos = 0;
+    truncate_caches(s, 0);
     s->rng_at[0] = s->rng;
     if (n_keep + n_tail > 0) evaluate(s, n_keep + n_tail, NULL);
     return QIG_OK;

@@ -1,6 +1,6 @@
-/* session.h - one timeline: its cache, records, and the buffers of a pass. Shared by session.c (bookkeeping) and forward.c (arithmetic).
+/* session.h - one timeline: its cache, records, and the buffers of a pass. Shared by session.c (bookkeeping) and the arithmetic of a pass (pass.h).
  *
- * Sizes: D d_model, H query heads, G key/value heads, C head_dim, S state_dim, b basin_dim, r head_width, V vocabulary, N n_batch, X n_ctx.
+ * Sizes: D d_model, H query heads, G key/value heads, C head_dim, S state_dim, b basin_dim, r head_width, V vocabulary, N n_batch, X n_ctx, L n_caches.
  * All of it lies in one anonymous map made when the session is; pages come to be when they are first used.
  */
 #ifndef QIG_SESSION_H
@@ -14,14 +14,19 @@
 typedef struct {
     qig_telemetry telemetry;
     float mean_surprise; /* m after this token */
+    double phi_mean;     /* the regime detector's m after this token */
 } qig_record;
 
-/* What the blocks add up for one token of a pass. */
+/* What one token of a pass notes. */
 typedef struct {
     double phi, curvature; /* sums over heads and blocks; over blocks */
+    double angle;          /* by which the last block turned the state */
     double drift;          /* of the readout, from the session's start */
-    uint64_t active;       /* pairs let through, over heads and blocks */
+    double phi_mean;       /* the regime detector's m */
+    double weight_bytes;   /* its shares */
+    uint64_t active, possible; /* pairs let through, pairs seen, over heads and blocks */
     uint64_t cache_bytes;
+    int32_t blocks, regime;
 } qig_token_sums;
 
 enum { QIG_EARLY = 16 }; /* tokens whose mean readout is a session's start */
@@ -33,8 +38,10 @@ struct qig_session {
     int cache_i8, prompt_telemetry;
     int32_t pos;
     int32_t head_rows; /* rows of `rows` */
-    float max_distance, margin;
-    uint64_t embed_bytes, block_bytes, head_bytes, cache_bytes; /* read once for a token, a pass, the distributions; whole cache */
+    int32_t n_caches, dense; /* one a block and one a loop of the integrator; those below dense hold every token's key */
+    float margin;
+    uint64_t embed_bytes, readout_bytes, head_bytes; /* read for a token, a set of readouts, a set of distributions */
+    uint64_t cache_bytes;                            /* of the whole cache */
 
     qig_sampler_params sampler;
     uint64_t rng;
@@ -45,27 +52,41 @@ struct qig_session {
     int32_t *tokens;     /* [X] */
     qig_record *records; /* [X] */
     uint64_t *rng_at;    /* [X + 1] the generator's state when the session came to a position */
-    /* cache; int8 with scales, or float without */
-    void *keys, *values;             /* [layers, G, X, S], [layers, G, X, C] */
-    float *key_scales, *value_scales; /* [layers, G, X] */
+    /* cache; int8 with scales, or float without; L = n_caches */
+    void *keys, *values;             /* [L, G, X, S], [L, G, X, C]: the first counts[l] of X are filled */
+    float *key_scales, *value_scales; /* [L, G, X] */
+    int32_t *counts;                 /* [L] */
+    int32_t *positions;              /* [L - dense, X] of the keys in caches that tokens may miss, rising */
+    /* the model */
+    uint64_t *block_bytes; /* [layers + 1] weights of a block but for its feed-forwards' matrices; the last one is the integrator's */
+    float *max_distance;   /* [layers + 1, H] the absolute gate */
     /* a pass */
     float *x;            /* [N, D] the residual stream */
-    float *x_in;         /* [N, D] before the block */
+    int32_t *everyone, *alive; /* [N] 0, 1, ...; the tokens that still run */
+    int32_t *order;      /* [2 N] those, the ones for the deep feed-forward first, and scratch */
+    float *x_in;         /* [N, D] before the block; from here on row k is of token alive[k], but for what is marked */
     float *norm;         /* [N, norm_width] normed input of a product, result of one before it is added; z; the head's inner vector */
     float *wide;         /* [N, wide_width] q, k, v; or the hidden units */
     float *mixed;        /* [N, H C] attention's output */
     qig_block_a8 *norm_q;  /* [N, norm_width / 32] rows of `norm`, quantized */
     qig_block_a8 *wide_q;  /* [N, max(H C, hidden) / 32] rows of `mixed` or of the hidden units, quantized */
+    int32_t *units;      /* [N, hidden] numbers of a row's active hidden units; where a block has ffn_down_t */
+    int32_t *n_units;    /* [N] */
     void *query;         /* [N, H, S] query states, as the cache's keys */
     float *query_scale;  /* [N, H] */
     float *early;        /* [min(X, QIG_EARLY), D] sums of the readouts' directions over the session's first 1, 2, ... tokens */
-    float *turn;         /* [N, S] cosines, then sines, of the positions' angles */
-    float *coupling;     /* [N] r(L) */
+    float *turn;         /* [N, S] of token i: cosines, then sines, of the positions' angles */
+    float *coupling;     /* [N] of token i: r(L), from the regime on times its factor */
     double *frequency;   /* [C] radians a position */
     float *head_phi;     /* [N, H] ln N_eff / ln n */
     int32_t *head_active;  /* [N, H] pairs let through */
-    qig_token_sums *sums;  /* [N] */
-    float *scratch;      /* [threads, scratch_width] overlaps and weights of one query; one state */
+    qig_token_sums *sums;  /* [N] of token i */
+    double *exit_distance, *exit_confidence; /* [N] at an exit */
+    float *exit_logits[2]; /* [N, V] of an exit and the one before it, by turns; rule bures */
+    double *exit_lse;      /* [2 N] their ln sum exp: of row k now, of token i before */
+    int32_t *exit_row;     /* [N] of token i: its row at the exit before */
+    double *exit_parts;    /* [N, ceil(V / QIG_LOGIT_PART)] */
+    float *scratch;      /* [threads, scratch_width] overlaps and weights of one query; one state; one token's x */
     /* distributions */
     float *logits;       /* [V] of the last token evaluated */
     float *rows;         /* [head_rows, V], with prompt_telemetry only */
@@ -79,6 +100,11 @@ struct qig_session {
 void qig_forward_blocks(qig_session *s, int32_t pos0, int32_t n);
 /* Logits of rows [row0, row0 + n) of the pass, n <= N, to out [n, V], and the parts of each. */
 void qig_forward_head(qig_session *s, int32_t row0, int32_t n, float *out);
+
+/* Positions of the keys in cache l, NULL where every token has one. */
+static inline int32_t *qig_layer_positions(const qig_session *s, int32_t l) {
+    return l < s->dense ? NULL : s->positions + (size_t)(l - s->dense) * (size_t)s->n_ctx;
+}
 
 static inline int qig_logit_parts(int32_t vocab) { return (vocab + QIG_LOGIT_PART - 1) / QIG_LOGIT_PART; }
 

@@ -1,6 +1,8 @@
 /* telemetry.c - see telemetry.h. */
 #include "telemetry.h"
 
+#include "depth.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -57,6 +59,22 @@ qig_logit_stats qig_logits_combine(const qig_logit_part *parts, int n_parts) {
     return (qig_logit_stats){ .lse = max + log(sum), .purity = sum2 / (sum * sum) };
 }
 
+double qig_logits_moved(const float *now, double now_lse, const float *before, double before_lse, int n) {
+    float sum[LANES] = { 0 }, a = (float)now_lse, b = (float)before_lse;
+    const int whole = n - n % LANES;
+    for (int j = 0; j < n; j += LANES) {
+        const int lanes = j < whole ? LANES : n - whole;
+        for (int i = 0; i < lanes; i++) {
+            float p = 0.5f * (now[j + i] - a), q = 0.5f * (before[j + i] - b); /* may round to just above 0, which exp_negative bears */
+            float moved = exp_negative(p) - exp_negative(q);
+            sum[i] += moved * moved;
+        }
+    }
+    double total = 0;
+    for (int i = 0; i < LANES; i++) total += sum[i];
+    return total;
+}
+
 float qig_coupling(const qig_model *m, int64_t context) {
     double r = 1 + (double)m->coupling_beta * log((double)context / (double)m->coupling_ref);
     if (r < (double)m->coupling_min) r = m->coupling_min;
@@ -104,6 +122,13 @@ double qig_cosine(const float *a, const float *b, int n) {
 }
 
 double qig_angle(const float *a, const float *b, int n) { return acos(qig_cosine(a, b, n)); }
+
+float qig_confidence(const qig_model *m, double purity, float mean_surprise) {
+    const float c = (float)purity * (1 - mean_surprise);
+    if (!m->calibrated) return c;
+    double held = c < 1e-6f ? 1e-6 : c > 1 - 1e-6f ? 1 - 1e-6 : (double)c;
+    return (float)qig_sigmoid((double)m->confidence_scale * log(held / (1 - held)) + (double)m->confidence_bias);
+}
 
 float qig_surprise(double log_p) {
     double left = 1 - exp(0.5 * log_p);

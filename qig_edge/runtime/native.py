@@ -13,7 +13,7 @@ import ctypes as ct
 import dataclasses
 import os
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,6 +72,7 @@ PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "qig_version": (_STR, ()),
     "qig_model_open": (ct.c_int, (_STR, _STR, ct.POINTER(_P), *_ERR)),
     "qig_model_close": (None, (_P,)),
+    "qig_model_set": (ct.c_int, (_P, _STR, _STR, *_ERR)),
     "qig_model_get_info": (None, (_P, ct.POINTER(CModelInfo))),
     "qig_model_tensor_count": (_I64, (_P,)),
     "qig_model_tensor": (ct.c_int, (_P, _I64, ct.POINTER(CTensorInfo))),
@@ -180,10 +181,13 @@ class TensorInfo:
 class NativeModel:
     """A GGUF file opened by libqig: mapped read-only, shared by its sessions, closed by close() or at the end of a with block.
 
-    isa: "auto" or one of isa_list(). Raises ModelFileError for a file that is missing, damaged or not run, RuntimeFault for a bad isa.
+    isa: "auto" or one of isa_list(). settings: numbers of the file to override, by key (qig_model_set in qig.h), in their order.
+    Raises ModelFileError for a file that is missing, damaged or not run, ConfigError for a bad isa or setting.
     """
 
-    def __init__(self, path: str | os.PathLike[str], isa: str = "auto") -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], isa: str = "auto", settings: Mapping[str, str] | None = None
+    ) -> None:
         self.path = Path(path)
         self._handle: int | None = None
         self._sessions: weakref.WeakSet[NativeSession] = weakref.WeakSet()
@@ -205,6 +209,10 @@ class NativeModel:
                 message = f"{self.path}: {message}"
             raise (ModelFileError if status in (ERR_IO, ERR_FORMAT, ERR_UNSUPPORTED) else RuntimeFault)(message)
         self._handle = handle.value
+        for key, value in (settings or {}).items():
+            if self._lib.qig_model_set(self.handle, key.encode(), value.encode(), err, ERRLEN):
+                self.close()
+                raise ConfigError(_message(err, 0))
         raw = CModelInfo()
         self._lib.qig_model_get_info(self.handle, ct.byref(raw))
         self.info = ModelInfo(**{n: _text(getattr(raw, n)) for n, *_ in CModelInfo._fields_})

@@ -1,0 +1,133 @@
+/* pass.c - see pass.h. */
+#include "pass.h"
+
+#include <string.h>
+
+enum { PIECES = 4 /* a thread and phase: one that comes late finds work done, not work waiting */ };
+
+static void run_piece(void *arg, int item, int thread) {
+    pass *a = arg;
+    const int lo = item * a->piece, hi = a->total - lo < a->piece ? a->total : lo + a->piece;
+    a->fn(a, lo, hi, thread);
+}
+
+void qig_phase(pass *a, phase_fn *fn, int total, int unit) {
+    const int threads = a->s->n_threads, wanted = threads > 1 ? threads * PIECES : 1;
+    if (total <= 0) return;
+    a->fn = fn;
+    a->total = total;
+    a->piece = ((total + wanted - 1) / wanted + unit - 1) / unit * unit;
+    qig_pool_run(a->s->pool, run_piece, a, (total + a->piece - 1) / a->piece);
+}
+
+void qig_rows(pass *a, const int32_t *list, int32_t first, int32_t rows) {
+    a->list = list;
+    a->first = first;
+    a->rows = rows;
+}
+
+void qig_dequantize_row(const qig_tensor *w, int64_t row, float *out) {
+    const uint8_t *p = (const uint8_t *)w->data + (size_t)row * w->row_bytes;
+    if (w->type == QIG_F32) {
+        memcpy(out, p, (size_t)w->ne0 * sizeof(float));
+    } else if (w->type == QIG_F16) {
+        for (int64_t i = 0; i < w->ne0; i++) {
+            uint16_t h;
+            memcpy(&h, p + 2 * i, sizeof h);
+            out[i] = qig_half_to_float(h);
+        }
+    } else if (w->type == QIG_Q8_0) {
+        const qig_block_q8_0 *b = (const qig_block_q8_0 *)p;
+        for (int64_t i = 0; i < w->ne0; i++) out[i] = qig_half_to_float(b[i / QIG_BLOCK].d) * (float)b[i / QIG_BLOCK].qs[i % QIG_BLOCK];
+    } else {
+        const qig_block_q4_0 *b = (const qig_block_q4_0 *)p;
+        for (int64_t i = 0; i < w->ne0; i++) {
+            int j = (int)(i % QIG_BLOCK), byte = b[i / QIG_BLOCK].qs[j % 16];
+            out[i] = qig_half_to_float(b[i / QIG_BLOCK].d) * (float)((j < 16 ? byte & 15 : byte >> 4) - 8);
+        }
+    }
+}
+
+void qig_product(const qig_session *s, const qig_tensor *w, const float *x, const qig_block_a8 *xq, size_t x_width, float *y, size_t y_width,
+                 int lo, int hi, int n) {
+    const qig_ops *ops = s->model->ops;
+    if (lo >= hi) return;
+    qig_matmul_fn *f = w->type == QIG_Q4_0 ? ops->matmul_q4_0 : w->type == QIG_Q8_0 ? ops->matmul_q8_0 : w->type == QIG_F16 ? ops->matmul_f16 : ops->matmul_f32;
+    if (qig_quantized(w))
+        f(w->data, w->row_bytes, xq, x_width / QIG_BLOCK * sizeof(qig_block_a8), y, y_width, (int)w->ne0, lo, hi, n);
+    else
+        f(w->data, w->row_bytes, x, x_width * sizeof(float), y, y_width, (int)w->ne0, lo, hi, n);
+}
+
+void qig_norm_rows(pass *a, int lo, int hi, int thread) {
+    (void)thread;
+    qig_session *s = a->s;
+    const qig_model *m = s->model;
+    for (int k = a->first + lo; k < a->first + hi; k++) {
+        float *out = s->norm + (size_t)k * s->norm_width;
+        m->ops->rmsnorm(s->x + (size_t)a->list[k] * (size_t)m->d_model, a->gain->data, out, m->d_model, m->norm_eps);
+        if (a->quantize) m->ops->quantize_a8(out, s->norm_q + (size_t)k * (s->norm_width / QIG_BLOCK), m->d_model);
+    }
+}
+
+void qig_read_out_rows(pass *a, int lo, int hi, int thread) {
+    qig_session *s = a->s;
+    const qig_model *m = s->model;
+    const qig_tensor *roles = &m->depth.symmetry;
+    const size_t d = (size_t)m->d_model;
+    if (!roles->data) {
+        qig_norm_rows(a, lo, hi, thread);
+        return;
+    }
+    float *left = s->scratch + (size_t)thread * s->scratch_width;
+    for (int k = a->first + lo; k < a->first + hi; k++) {
+        const float *x = s->x + (size_t)a->list[k] * d;
+        float *out = s->norm + (size_t)k * s->norm_width;
+        memcpy(left, x, d * sizeof(float));
+        for (int64_t r = 0; r < roles->ne1; r++) {
+            const float *w = (const float *)roles->data + (size_t)r * d, along = m->ops->dot(w, x, (int)d);
+            for (size_t i = 0; i < d; i++) left[i] -= along * w[i];
+        }
+        m->ops->rmsnorm(left, a->gain->data, out, m->d_model, m->norm_eps);
+        if (a->quantize) m->ops->quantize_a8(out, s->norm_q + (size_t)k * (s->norm_width / QIG_BLOCK), m->d_model);
+    }
+}
+
+void qig_settle_rows(pass *a, int lo, int hi, int thread) {
+    (void)thread;
+    qig_session *s = a->s;
+    const qig_model *m = s->model;
+    const size_t d = (size_t)m->d_model, heads = (size_t)m->n_heads;
+    const int group = m->n_heads / m->n_kv_heads;
+    const uint64_t entry = s->cache_i8 ? 1 : sizeof(float), scale = s->cache_i8 ? sizeof(float) : 0;
+    for (int k = lo; k < hi; k++) {
+        const uint64_t visible = (uint64_t)a->ran0 + (uint64_t)k + 1;
+        const size_t token = (size_t)s->alive[k];
+        qig_token_sums *sums = &s->sums[token];
+        for (int g = 0; g < m->n_kv_heads; g++) {
+            uint64_t wanted = 0;
+            for (int h = g * group; h < (g + 1) * group; h++) {
+                size_t at = (size_t)k * heads + (size_t)h;
+                sums->phi += s->head_phi[at];
+                wanted += (uint64_t)s->head_active[at];
+            }
+            sums->active += wanted;
+            if (wanted > visible) wanted = visible;
+            sums->cache_bytes += visible * ((uint64_t)m->state_dim * entry + scale) + wanted * ((uint64_t)m->head_dim * entry + scale);
+        }
+        sums->possible += visible * heads;
+        sums->angle = qig_angle(s->x_in + (size_t)k * d, s->x + token * d, m->d_model);
+        sums->curvature += sums->angle;
+        sums->blocks++;
+    }
+}
+
+void qig_settle(pass *a) {
+    if (!a->settled) qig_phase(a, qig_settle_rows, a->alive, 1);
+    a->settled = 1;
+}
+
+void qig_charge(pass *a, uint64_t bytes) {
+    const double share = (double)bytes / a->rows;
+    for (int32_t k = a->first; k < a->first + a->rows; k++) a->s->sums[a->list[k]].weight_bytes += share;
+}
