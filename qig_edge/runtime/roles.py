@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 SUBJECT, OBJECT = "subject", "object"
 
-_WORD = re.compile(r"[A-Za-z]+(?:['’][A-Za-z]+)*")
+# Compounds (do-it-yourself, I-beam, you@there) are one word, and no role word.
+_WORD = re.compile(r"\w+(?:['’@-]\w+)*")
 # Between two words: what ends a clause, and what lets the next word begin with a capital.
 _CLAUSE = re.compile(r"""[,;:.!?()\[\]"“”…\n—–|]|--| - |^['‘’]|['‘]$""")
 _SENTENCE = re.compile(r"""[!?\n]|\.(?!\.)|\|>|["“'‘]$""")
@@ -114,6 +115,11 @@ class _Line:
         gaps = [text[a : m.start()] for a, m in zip(ends, self.matches, strict=False)]
         self.starts = [i == 0 or bool(_SENTENCE.search(_no_ellipsis(g))) for i, g in enumerate(gaps)]
         self.breaks = [i == 0 or bool(_CLAUSE.search(g)) for i, g in enumerate(gaps)]
+        # in order: a pronoun after "and" looks at the one before it
+        self.cases: dict[int, str] = {}
+        for i, word in enumerate(self.classes):
+            if word == _PRONOUN:
+                self.cases[i] = self._case(i)
 
     def before(self, i: int, back: int = 1) -> str:
         """The class of the word `back` places before i, in the same clause."""
@@ -130,19 +136,22 @@ class _Line:
             j += 1
         return j, ""
 
-    def case(self, i: int) -> str:
+    def _case(self, i: int) -> str:
         """SUBJECT or OBJECT for the pronoun at i, from classes alone."""
-        previous, earlier = self.before(i), self.before(i, 2)
-        while previous in _ADVERBS and previous not in _EITHER and earlier:
-            previous, earlier = earlier, ""
+        # the word before, adverbs left out ("it was not you")
+        at = i - 1
+        while self.before(at + 1) in _ADVERBS:
+            at -= 1
+        previous = self.before(at + 1)
+        earlier = self.before(at) if previous else ""
         j, following = self.after(i)
         verb = following in _FINITE or following in _VERBS or bool(re.fullmatch(r"[a-z]{3,}ed", following))
         predicate = following != "" and following not in _NO_VERBS
-        if previous == "" or previous in _ADVERBS:
+        if previous == "":
             alone = following == "" or (following in _ALONE and self.after(j)[1] == "")
             subject = not alone
         elif previous in ("and", "or", "nor"):
-            subject = verb or self.case(i - 2) == SUBJECT if earlier == _PRONOUN else predicate
+            subject = verb or self.cases[at - 1] == SUBJECT if earlier == _PRONOUN else predicate
         elif previous in _MODALS:
             subject = True
         elif previous in _OPEN_AUX:
@@ -170,7 +179,7 @@ class _Line:
         if self.before(i) not in ("and", "or") or earlier == "":
             return False
         if earlier == _PRONOUN:
-            return self.case(i - 2) == SUBJECT
+            return self.cases[i - 2] == SUBJECT
         opens = self.before(i, 3) in {""} | _CONJUNCTIONS | _CLAUSE_WORDS
         return earlier in _THIRD or (opens and self.matches[i - 2].group()[0].isupper())
 
@@ -218,9 +227,9 @@ def swap_roles(text: str, *, names: bool = True) -> str:
     for i, (match, word) in enumerate(zip(line.matches, line.words, strict=True)):
         written = match.group()
         if line.classes[i] == _PRONOUN:
-            if line.formula(i) or (written == "i" and text[match.end() : match.end() + 2] == ".e"):
+            if line.formula(i) or (written == "i" and text[match.end() : match.end() + 2] in (".e", ") ")):
                 continue
-            case = line.case(i)
+            case = line.cases[i]
             if word == "you":
                 first = "I" if case == SUBJECT else "me"
                 out[i] = first.upper() if written.isupper() else _cased(first, "A" if line.starts[i] else "a")

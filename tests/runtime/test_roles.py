@@ -43,6 +43,13 @@ PAIRS = [
     ("Thank you. You are welcome. Excuse me!", "Thank you. You are welcome. Excuse me!"),
     ("They are in the mine, i.e. we are.", "They are in the mine, i.e. we are."),
     ("I think... you know it.", "You think... I know it."),
+    ("It was not me.", "It was not you."),
+    ("He helped only you, and not me.", "He helped only me, and not you."),
+    ("What about you? Why me? Only you know.", "What about me? Why you? Only I know."),
+    (
+        "Iñtërnâtiônàl I-beam, I2C, you_id, a do-it-yourself kit",
+        "Iñtërnâtiônàl I-beam, I2C, you_id, a do-it-yourself kit",
+    ),
     ("", ""),
 ]
 
@@ -74,6 +81,16 @@ def test_names_of_the_roles_in_a_written_conversation() -> None:
 )
 def test_what_does_not_return_is_told(text: str, twin: str, back: str) -> None:
     assert swap_roles(text) == twin and swap_roles(twin) == back and not returns(text)
+
+
+def test_long_and_odd_texts_take_their_time_and_no_more() -> None:
+    """A chain of pronouns neither recurses nor grows with the square of its length; words in any order raise nothing."""
+    assert swap_roles("you and " * 20000).startswith("I and I and ") and swap_roles("I always " * 20000)
+    words = "I you me You YOU ME my mine YOURS I'm YOU'RE am are was weren't and or not if thank help to . , : \" ' - -- i ( ) <|user|> User:"
+    rng = random.Random(8)
+    for _ in range(3000):
+        text = " ".join(rng.choice(words.split()) for _ in range(rng.randint(1, 12)))
+        assert len(swap_roles(text).split()) == len(text.split()), text
 
 
 # ---- sentences with every person written by the grammar: their twin is the same sentence with the persons exchanged
