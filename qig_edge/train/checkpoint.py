@@ -1,6 +1,8 @@
-"""Checkpoints: Hugging Face folders, written under another name and renamed, so that a folder called step-N is always whole.
+"""Checkpoints: Hugging Face folders, written under another name and renamed, so that a folder called step-N is always
+whole.
 
-DIR/step-00001220/  config.json  model.safetensors  tokenizer.json  tokenizer_config.json  generation_config.json  trainer.pt (what --resume needs)
+DIR/step-00001220/  config.json  model.safetensors  tokenizer.json  tokenizer_config.json  generation_config.json
+trainer.pt (what --resume needs)
 """
 
 from __future__ import annotations
@@ -55,7 +57,9 @@ def read_config(folder: Path) -> ModelConfig:
 
 
 def write(folder: Path, model: Kernel, tokenizer: Tokenizer, trainer: dict[str, Any] | None) -> None:
-    """Writes `folder` whole or not at all. Raises CheckpointError, leaving what was there, when the disk is full or refuses."""
+    """Writes `folder` whole or not at all. Raises CheckpointError, leaving what was there, when the disk is full or
+    refuses.
+    """
     import torch
     from safetensors.torch import save_file
 
@@ -107,7 +111,9 @@ def steps(directory: Path) -> list[Path]:
 
 
 def find(path: Path) -> Path:
-    """The checkpoint folder at `path`: itself, or the newest of a run's directory. Raises CheckpointError where there is none."""
+    """The checkpoint folder at `path`: itself, or the newest of a run's directory. Raises CheckpointError where there
+    is none.
+    """
     if all((path / n).is_file() for n in NEEDED):
         return path
     if not path.is_dir():
@@ -148,6 +154,37 @@ def load_model(path: Path, expected: ModelConfig | None = None) -> Kernel:
     return model.eval()
 
 
+def start_from(model: Kernel, path: Path) -> tuple[list[str], list[str]]:
+    """Gives `model` the weights of another run's checkpoint, where it has them by name.
+
+    Returns the names that it has not, which stay as they are, and those that the model has no use for. Raises
+    CheckpointError where a weight is of another shape, and where nothing fits.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    folder = find(path)
+    read_config(folder)
+    try:
+        weights = {k.removeprefix("kernel."): v for k, v in load_file(folder / "model.safetensors").items()}
+    except (SafetensorError, OSError) as e:
+        raise CheckpointError(f"'{folder}/model.safetensors' is damaged: {str(e).splitlines()[0]}") from None
+    ours = model.state_dict()
+    shared = [name for name in ours if name in weights]
+    differ = [
+        f"{n} {list(weights[n].shape)} (wanted {list(ours[n].shape)})"
+        for n in shared
+        if weights[n].shape != ours[n].shape
+    ]
+    if differ:
+        more = f" and {len(differ) - 3} more" if len(differ) > 3 else ""
+        raise CheckpointError(f"'{folder}' has weights of another shape: {', '.join(differ[:3])}{more}")
+    if not shared:
+        raise CheckpointError(f"'{folder}' shares no weight with this model")
+    model.load_state_dict({name: weights[name] for name in shared}, strict=False)
+    return [n for n in ours if n not in weights], [n for n in weights if n not in ours]
+
+
 def load_trainer(folder: Path) -> dict[str, Any]:
     """What --resume needs. Raises CheckpointError where it is missing or damaged."""
     import torch
@@ -163,4 +200,14 @@ def load_trainer(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"'{file}' is damaged: {str(e).splitlines()[0]}") from None
 
 
-__all__ = ["END_OF_TEXT", "END_OF_TURN", "find", "load_model", "load_trainer", "read_config", "steps", "write"]
+__all__ = [
+    "END_OF_TEXT",
+    "END_OF_TURN",
+    "find",
+    "load_model",
+    "load_trainer",
+    "read_config",
+    "start_from",
+    "steps",
+    "write",
+]
