@@ -17,6 +17,7 @@ from qig_edge.cli import main
 from qig_edge.cli.chat import Gate, _answer
 from qig_edge.errors import RuntimeFault
 from qig_edge.runtime.assets import model_path
+from qig_edge.runtime.backend import Sampling
 from qig_edge.runtime.chat import Chat
 from qig_edge.runtime.native import NativeModel
 from qig_edge.runtime.roles import swap_roles, token_swap
@@ -154,6 +155,20 @@ def test_the_last_exchange_can_be_taken_back() -> None:
     chat.forget_last()
     chat.forget_last()
     assert session.history == backend.chat_turn("system", "be") and chat.exchanges == 0
+
+
+def test_an_exchange_taken_back_leaves_no_trace(model: NativeModel) -> None:
+    """The next answer is the one that a conversation without it gives, and the scores too: the context is the same."""
+    told = []
+    for held in (False, True):
+        with model.session(n_threads=1) as session:
+            chat = Chat(model, session, sampling=Sampling.greedy(), max_tokens=24)
+            "".join(chat.answer("Hello, who are you?"))
+            if held:
+                "".join(chat.answer("Can I trust you?"))
+                chat.forget_last()
+            told.append(("".join(chat.answer("What do you like?")), chat.messages, session.tokens.tolist()))
+    assert told[0] == told[1] and told[0][0]
 
 
 def test_messages_slide_with_the_context() -> None:
