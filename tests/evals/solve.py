@@ -28,7 +28,7 @@ def solve(family: str, prompt: str) -> set[str]:
 
 
 def addition(prompt: str) -> set[str]:
-    assert prompt.endswith(" =")
+    assert prompt.startswith("Add ") and prompt.endswith(" =")
     left, right = prompt[:-2].split("+")
     return {spaced(numbers(left)[0] + numbers(right)[0])}
 
@@ -41,7 +41,7 @@ def comparison(prompt: str) -> set[str]:
 
 def order(prompt: str) -> set[str]:
     above: dict[str, set[str]] = {}
-    for first, verb, second in re.findall(r"(\w+) (beats|loses to) (\w+)\.", prompt):
+    for first, verb, second in re.findall(r"(\w+) (beats|loses to) (\w+)", prompt):
         winner, loser = (first, second) if verb == "beats" else (second, first)
         above.setdefault(winner, set())
         above.setdefault(loser, set()).add(winner)
@@ -49,7 +49,7 @@ def order(prompt: str) -> set[str]:
     def rank(name: str) -> int:
         return max((rank(w) + 1 for w in above[name]), default=1)
 
-    asked = re.search(r"Who is (best|worst|number (\d))\?$", prompt)
+    asked = re.search(r", who is (best|worst|number (\d))\?$", prompt)
     assert asked, prompt
     place = {"best": 1, "worst": len(above)}.get(asked[1]) or int(asked[2])
     return {name for name in above if rank(name) == place}
@@ -62,6 +62,9 @@ def sequence(prompt: str) -> set[str]:
     steps = [b - a for a, b in zip(t, t[1:], strict=False)]
     bends = [b - a for a, b in zip(steps, steps[1:], strict=False)]
     answers = set()
+    for period in (2, 3):  # told at least twice
+        if len(t) >= 2 * period and all(t[i] == t[i - period] for i in range(period, len(t))):
+            answers.add(t[-period])
     if len(set(bends)) == 1:  # equal steps, or steps that grow evenly
         answers.add(t[-1] + steps[-1] + bends[-1])
     if all(t[i] == t[i - 1] + t[i - 2] for i in range(2, len(t))):
@@ -94,7 +97,7 @@ def story(prompt: str) -> set[str]:
 def membership(prompt: str) -> set[str]:
     found = re.fullmatch(r"Is (\w+) in (both |just one of )?(.*)\?", prompt)
     assert found, prompt
-    lists = [x.split() for x in re.findall(r"\(([\w ]+)\)", found[3])]
+    lists = [x.split() for x in found[3].split(" and ")]
     assert len(lists) == (2 if found[2] else 1)
     held = sum(found[1] in x for x in lists)
     return {"yes" if held == (2 if found[2] == "both " else 1) else "no"}

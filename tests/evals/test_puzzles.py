@@ -51,7 +51,7 @@ def test_answers_are_right_and_the_only_ones(sample: dict[str, list[Problem]], f
 def test_form(sample: dict[str, list[Problem]], family: str, level: int) -> None:
     for p in cell(sample, family, level):
         assert p.text == f"{p.prompt} {p.answer}\n" and p.text.count("\n") == 1
-        assert re.fullmatch(r"[\x20-\x7e]+[=?]", p.prompt) and len(p.prompt) <= 150, p
+        assert re.fullmatch(r"[\x20-\x7e]+[=?]", p.prompt) and len(p.prompt) <= 160, p
         assert re.fullmatch(r"[A-Za-z]+|\d(?: \d)*", p.answer), p
         assert p.choices >= 0 and p.chance == (1 / p.choices if p.choices else 0)
 
@@ -87,33 +87,28 @@ def test_the_order_of_telling_moves_nothing_across() -> None:
             for p in problems(20_000, seed, split, (1,)):
                 seen.setdefault((p.family, p.key), set()).add(p.prompt)
     assert sum(len(prompts) > 1 for (family, _), prompts in seen.items() if family == "comparison") > 50
-    lists = [
-        Problem("membership", 1, "", f"Is ant in ({' '.join(words)})?", "yes")
-        for words in (("ant", "bee", "fox"), ("fox", "ant", "bee"))
-    ]
-    assert len({solve("membership", p.prompt).pop() for p in lists}) == 1
 
 
 # What each level promises, from the text of a problem.
 PROMISES = {
-    ("addition", 1): lambda p: re.fullmatch(r"\d \d \+ \d =", p.prompt) and not carries(*numbers(p.prompt)),
-    ("addition", 2): lambda p: re.fullmatch(r"\d \d \+ \d \d =", p.prompt) and not carries(*numbers(p.prompt)),
-    ("addition", 3): lambda p: re.fullmatch(r"\d \d \+ \d \d =", p.prompt) and carries(*numbers(p.prompt)) >= 1,
-    ("addition", 4): lambda p: re.fullmatch(r"\d \d \d \+ \d \d \d =", p.prompt) and carries(*numbers(p.prompt)) >= 1,
-    ("addition", 5): lambda p: len(p.prompt) == 23 and carries(*numbers(p.prompt)) >= 3,
-    ("comparison", 1): lambda p: len({n // 10 for n in numbers(p.prompt)}) == 2,
-    ("comparison", 2): lambda p: len(numbers(p.prompt)) == 2 and all(99 < n < 1000 for n in numbers(p.prompt)),
-    ("comparison", 3): lambda p: len(numbers(p.prompt)) == 3,
+    ("addition", 1): lambda p: re.fullmatch(r"Add \d \d \+ \d =", p.prompt) and not carries(*numbers(p.prompt)),
+    ("addition", 2): lambda p: re.fullmatch(r"Add \d \d \+ \d \d =", p.prompt) and not carries(*numbers(p.prompt)),
+    ("addition", 3): lambda p: re.fullmatch(r"Add \d \d \+ \d \d =", p.prompt) and carries(*numbers(p.prompt)) >= 1,
+    ("addition", 4): lambda p: re.fullmatch(r"Add \d \d \d \+ \d \d \d =", p.prompt) and carries(*numbers(p.prompt)) >= 1,
+    ("addition", 5): lambda p: len(p.prompt) == 27 and carries(*numbers(p.prompt)) >= 3,
+    ("comparison", 1): lambda p: 2 <= len(set(numbers(p.prompt))) <= 4 and max(numbers(p.prompt)) < 10,
+    ("comparison", 2): lambda p: len(numbers(p.prompt)) == 2 and all(9 < n < 100 for n in numbers(p.prompt)),
+    ("comparison", 3): lambda p: len(numbers(p.prompt)) == 3 and all(99 < n < 1000 for n in numbers(p.prompt)),
     ("comparison", 4): lambda p: len(set(numbers(p.prompt))) == 4 and len({n // 1000 for n in numbers(p.prompt)}) == 1,
     ("comparison", 5): lambda p: len(set(numbers(p.prompt))) == 6 and len({n // 1000 for n in numbers(p.prompt)}) == 1,
-    ("order", 1): lambda p: p.prompt.count(".") == 1 and p.choices == 2,
-    ("order", 2): lambda p: p.prompt.count(".") == 2 and re.search(r"beats (\w+)\. \1 beats", p.prompt),
-    ("order", 3): lambda p: p.prompt.count(" beats ") == 3,
-    ("order", 4): lambda p: p.prompt.count(".") == 4 and re.search("best|worst", p.prompt),
-    ("order", 5): lambda p: p.prompt.count(".") == 6 and "number" in p.prompt,
-    ("sequence", 1): lambda p: 0 < numbers(p.answer)[0] - numbers(p.prompt)[-1] <= 3,
-    ("sequence", 2): lambda p: not 0 < numbers(p.answer)[0] - numbers(p.prompt)[-1] <= 3 and max(numbers(p.prompt)) < 100,
-    ("sequence", 3): lambda p: all(99 < n < 1000 for n in numbers(p.prompt + p.answer)) and len(numbers(p.prompt)) == 4,
+    ("order", 1): lambda p: p.prompt.count(" beats ") == 1 and p.choices == 2,
+    ("order", 2): lambda p: re.match(r"If (\w+) beats (\w+) and \2 beats (\w+), ", p.prompt) and p.choices == 3,
+    ("order", 3): lambda p: p.prompt.count(" beats ") == 3 and " loses " not in p.prompt,
+    ("order", 4): lambda p: p.prompt.count(" and ") == 3 and re.search("best|worst", p.prompt),
+    ("order", 5): lambda p: p.prompt.count(" and ") == 5 and "number" in p.prompt,
+    ("sequence", 1): lambda p: max(numbers(p.prompt)) < 10 and 2 <= len(set(numbers(p.prompt))) <= 3,
+    ("sequence", 2): lambda p: 0 < numbers(p.answer)[0] - numbers(p.prompt)[-1] <= 3,
+    ("sequence", 3): lambda p: not 0 <= numbers(p.answer)[0] - numbers(p.prompt)[-1] <= 3 and len(numbers(p.prompt)) == 4,
     ("sequence", 4): lambda p: len(numbers(p.prompt)) == 6,
     ("sequence", 5): lambda p: len(numbers(p.prompt)) == 5,
     ("counting", 1): lambda p: 3 <= len(p.key) - 2 <= 4,
@@ -127,10 +122,10 @@ PROMISES = {
     ("story", 4): lambda p: "boxes" in p.prompt,
     ("story", 5): lambda p: "in all" in p.prompt,
     ("membership", 1): lambda p: len(p.prompt.split()) == 6,
-    ("membership", 2): lambda p: len(p.prompt.split()) == 9,
-    ("membership", 3): lambda p: len(p.prompt.split()) == 13,
-    ("membership", 4): lambda p: " both " in p.prompt and len(p.prompt.split()) == 15,
-    ("membership", 5): lambda p: " just one of " in p.prompt and len(p.prompt.split()) == 21,
+    ("membership", 2): lambda p: len(p.prompt.split()) == 8,
+    ("membership", 3): lambda p: len(p.prompt.split()) == 12,
+    ("membership", 4): lambda p: " in both " in p.prompt and len(p.prompt.split()) == 15,
+    ("membership", 5): lambda p: " in just one of " in p.prompt and len(p.prompt.split()) == 21,
 }  # fmt: skip
 
 
@@ -143,7 +138,7 @@ def test_levels_are_what_they_say(sample: dict[str, list[Problem]], family: str,
 @pytest.mark.parametrize("level", LEVELS)
 def test_answers_are_not_worth_guessing(sample: dict[str, list[Problem]], level: int) -> None:
     """The most frequent answer of a cell is right about as often as chance says."""
-    for family, limit in (("membership", 0.58), ("counting", 0.30), ("order", 0.15)):
+    for family, limit in (("membership", 0.58), ("counting", 0.32), ("order", 0.15)):
         chosen = cell(sample, family, level)
         most = Counter(p.answer for p in chosen).most_common(1)[0][1] / len(chosen)
         assert most < limit, (family, level, most)
@@ -155,9 +150,10 @@ def test_two_lists_betray_nothing(sample: dict[str, list[Problem]]) -> None:
     """How many other words two lists have in common is the same whatever the answer."""
     for level, shared in ((4, 2), (5, 3)):
         for p in cell(sample, "membership", level):
-            thing, *rest = re.findall(r"Is (\w+)", p.prompt)
-            one, two = (set(x.split()) - {thing} for x in re.findall(r"\(([\w ]+)\)", p.prompt))
-            assert not rest and len(one & two) == shared, p
+            found = re.fullmatch(r"Is (\w+) in (?:both|just one of) (.*) and (.*)\?", p.prompt)
+            assert found, p
+            one, two = (set(x.split()) - {found[1]} for x in found.group(2, 3))
+            assert len(one & two) == shared, p
 
 
 def test_the_same_seed_gives_the_same_and_a_longer_stream_begins_with_the_shorter() -> None:
@@ -173,7 +169,7 @@ def test_the_generator_has_not_changed() -> None:
         split: hashlib.sha256("".join(p.text for p in problems(700, 0, split)).encode()).hexdigest()[:16]
         for split in SPLITS
     }
-    assert digests == {"train": "22c4ca9e1e2855c1", "test": "de06a194fd0c6bf4"}
+    assert digests == {"train": "d1d3b1c88fcd4990", "test": "de8cc81375d87e8a"}
 
 
 def test_every_run_of_cells_is_balanced() -> None:
@@ -185,9 +181,9 @@ def test_every_run_of_cells_is_balanced() -> None:
 
 
 def test_test_instances_repeat_only_when_all_are_told() -> None:
-    first = list(problems(40, SEED, "test", (1,), ("sequence",)))
+    first = list(problems(40, SEED, "test", (1,), ("comparison",)))
     assert len({p.key for p in first}) == 40
-    all_of_them = list(problems(400, SEED, "test", (1,), ("sequence",)))
+    all_of_them = list(problems(400, SEED, "test", (1,), ("comparison",)))
     assert len(all_of_them) == 400 and 40 < len({p.key for p in all_of_them}) < 100
     assert len({p.key for p in problems(700, SEED, "test")}) > 690
 

@@ -6,7 +6,7 @@ import random
 
 from qig_edge.evals.puzzles.problem import Problem, spelled
 
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
+LETTERS = "abcdefgh"
 
 
 def carries(a: int, b: int) -> int:
@@ -35,22 +35,21 @@ def addition(rng: random.Random, level: int) -> Problem:
             if carries(a, b) >= least and (level > 2 or not carries(a, b)):
                 break
     low, high = sorted((a, b))
-    return Problem("addition", level, f"{high}+{low}", f"{spelled(a)} + {spelled(b)} =", spelled(a + b))
+    return Problem("addition", level, f"{high}+{low}", f"Add {spelled(a)} + {spelled(b)} =", spelled(a + b))
 
 
 def comparison(rng: random.Random, level: int) -> Problem:
     """The largest, from level 3 also the smallest, of some numbers.
 
-    Level 1: two, whose first digits tell. 2: two of three digits. 3: three of three. 4: four of four digits, the first in common.
+    Level 1: two to four of one digit. 2: two of two digits. 3: three of three digits. 4: four of four digits, the first in common.
     5: six of five digits, the first two in common.
     """
-    if level == 1:
-        numbers = [10 * tens + rng.randrange(10) for tens in rng.sample(range(1, 10), 2)]
-    else:
-        count, digits, shared = {2: (2, 3, 0), 3: (3, 3, 0), 4: (4, 4, 1), 5: (6, 5, 2)}[level]
-        free = 10 ** (digits - shared)
-        start = free * rng.randrange(10 ** (shared - 1), 10**shared) if shared else 0
-        numbers = [start + n for n in rng.sample(range(0 if shared else free // 10, free), count)]
+    count, digits, shared = {1: (rng.randrange(2, 5), 1, 0), 2: (2, 2, 0), 3: (3, 3, 0), 4: (4, 4, 1), 5: (6, 5, 2)}[
+        level
+    ]
+    free = 10 ** (digits - shared)
+    start = free * rng.randrange(10 ** (shared - 1), 10**shared) if shared else 0
+    numbers = [start + n for n in rng.sample(range(free // 10 if digits > 1 and not shared else 0, free), count)]
     word, best = rng.choice((("Largest", max), ("Smallest", min))) if level > 2 else ("Largest", max)
     key = f"{word}:{','.join(map(str, sorted(numbers)))}"
     listed = ", ".join(map(spelled, numbers))
@@ -60,19 +59,18 @@ def comparison(rng: random.Random, level: int) -> Problem:
 def sequence(rng: random.Random, level: int) -> Problem:
     """The next number.
 
-    Level 1: steps of 1 to 3 upward. 2: of 4 to 9, or downward. 3: three digits, steps to 25. 4: two sequences in turn.
+    Level 1: two or three digits that repeat. 2: steps of 1 to 3 upward. 3: steps of 4 to 9, or downward. 4: two sequences in turn.
     5: growing steps, or each the sum of the two before.
     """
-    shown = 4
-    if level <= 3:
-        if level == 1:
-            step, low, high = rng.randrange(1, 4), 0, 99
-        elif level == 2:
-            step, low, high = rng.choice((*range(4, 10), *range(-9, 0))), 0, 99
-        else:
-            step, low, high = rng.choice((-1, 1)) * rng.randrange(2, 26), 100, 999
+    if level == 1:
+        turn = rng.sample(range(10), rng.choice((2, 3, 3, 3)))
+        shown = 2 * len(turn) + rng.randrange(len(turn))
+        terms = [turn[i % len(turn)] for i in range(shown + 1)]
+    elif level <= 3:
+        shown = 4
+        step = rng.randrange(1, 4) if level == 2 else rng.choice((*range(4, 10), *range(-9, 0)))
         span = step * shown
-        first = rng.randrange(low - min(0, span), high - max(0, span) + 1)
+        first = rng.randrange(-min(0, span), 99 - max(0, span) + 1)
         terms = [first + step * i for i in range(shown + 1)]
     elif level == 4:
         shown = 6
@@ -91,7 +89,8 @@ def sequence(rng: random.Random, level: int) -> Problem:
             while len(terms) <= shown:
                 terms.append(terms[-1] + terms[-2])
     listed = ", ".join(map(spelled, terms[:shown]))
-    return Problem("sequence", level, ",".join(map(str, terms[:shown])), f"Next after {listed}?", spelled(terms[shown]))
+    key = ",".join(map(str, terms[:shown]))
+    return Problem("sequence", level, key, f"Next after {listed}?", spelled(terms[shown]))
 
 
 def counting(rng: random.Random, level: int) -> Problem:

@@ -7,11 +7,12 @@ from typing import Any
 
 SOURCE = "qig-puzzles"
 
-# Short and common: each becomes one token of a small vocabulary.
+# Short and common: each becomes one token of a small vocabulary. Where an answer is copied from a prompt it follows a blank there too,
+# because byte-level BPE knows a word after a blank and the same word at the start of a line as two tokens.
 NAMES = ("Ann Ben Cal Dan Eva Fay Gus Hal Ian Jim Kim Leo Mia Ned Ora Pat Ray Sam Tom Una Val Wes Zoe Bob").split()
 NOUNS = (
     "ant bat bee cat cow dog eel elk emu fly fox hen owl pig ram rat ape hog yak cub pen cup hat key map jar box bag "
-    "fan mat net pan pin pot rug saw sock tie toy van"
+    "fan mat net pan pin pot rug saw sock tie toy van duck fish frog goat lamp leaf ring shoe"
 ).split()
 ITEMS = "pens cups hats keys maps jars bags nuts figs eggs pins toys".split()
 

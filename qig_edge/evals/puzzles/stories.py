@@ -6,6 +6,9 @@ import random
 
 from qig_edge.evals.puzzles.problem import ITEMS, NAMES, NOUNS, Problem, spelled
 
+# names and things that the two easiest levels draw from: few enough to be met often
+FEW = 16
+
 
 def order(rng: random.Random, level: int) -> Problem:
     """Who is best or worst.
@@ -13,17 +16,17 @@ def order(rng: random.Random, level: int) -> Problem:
     Level 1: of 2. 2: of 3, told in order. 3: of 4, out of order. 4: of 5, with "loses to" as well. 5: who has a given place among 7.
     """
     count = {1: 2, 2: 3, 3: 4, 4: 5, 5: 7}[level]
-    chain = rng.sample(NAMES, count)
+    chain = rng.sample(NAMES[:FEW] if level <= 2 else NAMES, count)
     facts = []
     for winner, loser in zip(chain, chain[1:], strict=False):
         turned = level >= 4 and rng.randrange(2)
-        facts.append(f"{loser} loses to {winner}." if turned else f"{winner} beats {loser}.")
+        facts.append(f"{loser} loses to {winner}" if turned else f"{winner} beats {loser}")
     if level >= 3:
         rng.shuffle(facts)
     place = rng.randrange(count) if level == 5 else rng.choice((0, count - 1))
     asked = f"number {place + 1}" if level == 5 else "worst" if place else "best"
     key = f"{'>'.join(chain)}:{place}"
-    return Problem("order", level, key, f"{' '.join(facts)} Who is {asked}?", chain[place], count)
+    return Problem("order", level, key, f"If {' and '.join(facts)}, who is {asked}?", chain[place], count)
 
 
 def story(rng: random.Random, level: int) -> Problem:
@@ -60,12 +63,12 @@ def story(rng: random.Random, level: int) -> Problem:
 def membership(rng: random.Random, level: int) -> Problem:
     """Whether a thing is in a list; half of the answers are yes.
 
-    Level 1: of 3. 2: of 6. 3: of 10. 4: in both of two lists of 5. 5: in just one of two lists of 7.
+    Level 1: of 3. 2: of 5. 3: of 9. 4: in both of two lists of 5. 5: in just one of two lists of 7.
     """
     yes = bool(rng.randrange(2))
     if level <= 3:
-        size = {1: 3, 2: 6, 3: 10}[level]
-        thing, *others = rng.sample(NOUNS, size + 1)
+        size = {1: 3, 2: 5, 3: 9}[level]
+        thing, *others = rng.sample(NOUNS[:FEW] if level <= 2 else NOUNS, size + 1)
         lists = [[thing, *others[1:]] if yes else others]
         asked = f"Is {thing} in"
     else:
@@ -86,5 +89,5 @@ def membership(rng: random.Random, level: int) -> Problem:
     for things in lists:
         rng.shuffle(things)
     key = f"{asked}:{'/'.join(sorted(','.join(sorted(things)) for things in lists))}"
-    listed = " and ".join(f"({' '.join(things)})" for things in lists)
+    listed = " and ".join(" ".join(things) for things in lists)
     return Problem("membership", level, key, f"{asked} {listed}?", "yes" if yes else "no", 2)

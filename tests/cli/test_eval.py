@@ -1,0 +1,96 @@
+"""qig-edge eval, and qig-edge data puzzles."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+GOLDEN = ROOT / "tests" / "golden" / "golden-q4_0.gguf"
+Run = Callable[..., Any]  # the fixture of conftest.py: code, out, err
+
+
+def test_tables_and_json(qig_edge: Run) -> None:
+    args = ("eval", GOLDEN, "--limit", 35, "--seed", 3, "-t", 1)
+    code, out, err = qig_edge(*args)
+    assert code == 0 and not err
+    for word in ("addition", "membership", "level 5", "rank correlation", "AUROC", "regime", "confidence", "chance"):
+        assert word in out, out
+    assert max(map(len, out.splitlines())) <= 120
+    code, out, err = qig_edge(*args, "--json")
+    facts = json.loads(out)
+    assert code == 0 and not err and out.count("\n") == 1
+    assert facts["suite"] == "puzzles" and facts["problems"] == 35 and facts["model"]["file_type"] == "Q4_0"
+    assert qig_edge(*args, "--json").out == out
+
+
+def test_levels(qig_edge: Run) -> None:
+    facts = json.loads(qig_edge("eval", GOLDEN, "--limit", 14, "--levels", "1,3", "--json", "-t", 1).out)
+    assert list(facts["by_level"]) == ["1", "3"]
+
+
+BAD = {
+    "an unknown suite": ("eval {model} --suite chess", "unknown suite 'chess' (suites: puzzles"),
+    "levels that are none": ("eval {model} --levels 0-9", "levels = '0-9' must be levels from 1 to 5"),
+    "no items": ("eval {model} --limit 0", "--limit"),
+    "a missing model": ("eval {tmp}/none.gguf", "no such model file"),
+    "puzzles among tales": ("data puzzles tales -o {tmp}/x.jsonl", "kinds puzzles, tales: puzzles go into a file of their own"),
+    "an unknown split": ("data puzzles --split dev -o {tmp}/x.jsonl", "'dev' is not one of 'train', 'test'"),
+    "levels of data": ("data puzzles --levels six -o {tmp}/x.jsonl", "levels = 'six' must be levels from 1 to 5"),
+    "a split of tales": ("data tales --split test -o {tmp}/x.jsonl", "--split test goes with the kind puzzles, not with tales"),
+    "levels of tales": ("data talk facts --levels 1 -o {tmp}/x.jsonl", "--levels 1 goes with the kind puzzles, not with talk, facts"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_errors_are_one_line(qig_edge: Run, tmp_path: Path, name: str) -> None:
+    line, expected = BAD[name]
+    code, out, err = qig_edge(*(word.format(model=GOLDEN, tmp=tmp_path) for word in line.split()))
+    assert code == 2 and not out and err.startswith("error: ") and err.count("\n") == 1 and expected in err, err
+    assert not list(tmp_path.iterdir())
+
+
+def test_interrupt_is_quiet(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "qig_edge.cli", "eval", str(GOLDEN), "--limit", "1000000", "-t", "1"]
+    # a line from the first answer on tells that it runs: the signal is not sent before
+    script = "import sys, qig_edge.evals.puzzles.suite as s\nask = s.ask\n"
+    script += "def told(*a):\n    print('asked', flush=True)\n    return ask(*a)\n"
+    script += "s.ask = told\ns.problems = lambda n, *a, p=s.problems: p(2000, *a)\n"
+    script += f"from qig_edge.cli import main\nmain({command[3:]!r})"
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None and process.stdout.readline() == "asked\n"
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and not err and set(out.split()) <= {"asked"}
+
+
+def test_data_puzzles(qig_edge: Run, tmp_path: Path) -> None:
+    written = {}
+    for split in ("train", "test"):
+        path = tmp_path / f"{split}.jsonl"
+        code, out, _ = qig_edge(
+            "data", "puzzles", "-o", path, "-n", 60, "--seed", 5, "--split", split, "--levels", "2-3"
+        )
+        assert code == 0 and out == f"{path}\n"
+        written[split] = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+        assert len(written[split]) == 60 and {r["level"] for r in written[split]} == {2, 3}
+    assert all(r["text"] == f"{r['prompt']} {r['answer']}\n" for r in written["train"])
+    assert not any("text" in r for r in written["test"])
+    assert not {r["prompt"] for r in written["train"]} & {r["prompt"] for r in written["test"]}
+    again = tmp_path / "again.jsonl"
+    assert qig_edge("data", "puzzles", "-o", again, "-n", 60, "--seed", 5, "--levels", "2-3").code == 0
+    assert again.read_bytes() == (tmp_path / "train.jsonl").read_bytes()
