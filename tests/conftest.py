@@ -87,3 +87,26 @@ def data_dir() -> Path:
 def repository() -> Path:
     """Top of the source tree."""
     return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Q4_0 file of about 40 thousand random weights, context 64; its end tokens' rows are zero, so that a greedy answer never ends by itself."""
+    from qig_edge.bench.random_model import write_random
+    from qig_edge.config import ModelConfig
+    from qig_edge.runtime.native import NativeModel
+
+    path = tmp_path_factory.mktemp("model") / "tiny.gguf"
+    shape = {"vocab_size": 320, "d_model": 64, "n_layers": 2, "n_heads": 2, "n_kv_heads": 1, "head_dim": 32, "hidden_dim": 96}
+    config = ModelConfig(**shape, basin_dim=32, context_length=64)
+    write_random(config, "tiny", path, seed=7)
+    with NativeModel(path) as model:
+        table = next(t for t in model.tensors() if t.name == "token_embd.weight")
+        ends = (model.eos, model.eot)
+    row = table.bytes // config.vocab_size
+    data = bytearray(path.read_bytes())
+    for token in ends:
+        assert token is not None
+        data[table.offset + row * token : table.offset + row * (token + 1)] = bytes(row)
+    path.write_bytes(data)
+    return path

@@ -67,6 +67,8 @@ QIG_API void qig_model_close(qig_model *m);
  * .curvature, exit.threshold (of every exit), decoherence.threshold, recursion.min_phi. value: a decimal number. QIG_ERR_ARG, with the accepted
  * values named, for another key, a number out of range, or a key whose component the model lacks. */
 QIG_API int qig_model_set(qig_model *m, const char *key, const char *value, char *err, size_t errlen);
+/* The settings in force, i = 0, 1, ...: the key of the i-th that this model has, and its numbers, more than one where exits differ; NULL past the last. */
+QIG_API const char *qig_model_setting(const qig_model *m, int32_t i, const float **values, int32_t *n);
 QIG_API void qig_model_get_info(const qig_model *m, qig_model_info *out);
 QIG_API int64_t qig_model_tensor_count(const qig_model *m);
 QIG_API int qig_model_tensor(const qig_model *m, int64_t i, qig_tensor_info *out);

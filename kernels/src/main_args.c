@@ -17,7 +17,7 @@ static const struct { const char *name; int bit; const char *what; } commands[] 
     { "bench", BENCH, "load time, prefill and decode speed, memory, share of the memory bandwidth" },
 };
 
-typedef enum { FLAG, INT, FLOAT, TEXT, SEED, CACHE, DEPTHS } kind;
+typedef enum { FLAG, INT, FLOAT, TEXT, SEED, CACHE, DEPTHS, SETTING } kind;
 
 typedef struct {
     char letter;
@@ -46,14 +46,17 @@ static const option table[] = {
     { 0, "ctx", "N", INT, RUN, AT(ctx), 0, 1 << 20, "positions, 0: the model's" },
     { 0, "cache", "TYPE", CACHE, RUN, AT(cache), 0, 0, "auto, f32 or i8" },
     { 0, "isa", "NAME", TEXT, ALL, AT(isa), 0, 0, "kernel set, auto: the best one here" },
-    { 0, "stats", NULL, FLAG, TALK, AT(stats), 0, 0, "times and memory on stderr" },
-    { 0, "telemetry", NULL, FLAG, TALK, AT(telemetry), 0, 0, "one JSON record a token on stderr" },
+    { 0, "set", "KEY=VALUE", SETTING, ALL, 0, 0, 0, "a threshold of the file, changed: gate.margin=4; may be repeated; 'qig info' lists them" },
+    { 0, "stats", NULL, FLAG, TALK, AT(stats), 0, 0, "times and memory on stderr; what ran, where the model decides that" },
+    { 0, "telemetry", NULL, FLAG, TALK, AT(telemetry), 0, 0, "the model's own state in words on stderr; generate: of every token" },
+    { 0, "telemetry-json", NULL, FLAG, GENERATE, AT(telemetry_json), 0, 0, "one JSON line a token on stdout, its text in it, in place of the text" },
     { 0, "prefill", "N", INT, BENCH, AT(prefill), 1, 1 << 20, "tokens of the prefill test" },
     { 0, "decode", "N", INT, BENCH, AT(decode), 1, 1 << 20, "tokens of each decode test" },
     { 0, "depths", "N,N,..", DEPTHS, BENCH, 0, 0, 0, "positions already in the cache when decoding" },
+    { 0, "text", "FILE", TEXT, BENCH, AT(text), 0, 0, "measure on the tokens of this text; else on random ones" },
     { 0, "repeat", "N", INT, BENCH, AT(repeat), 1, 1000, "samples of each test" },
     { 0, "tensors", NULL, FLAG, INFO, AT(tensors), 0, 0, "list the tensors" },
-    { 0, "json", NULL, FLAG, INFO | BENCH, AT(json), 0, 0, "one JSON object on stdout" },
+    { 0, "json", NULL, FLAG, ALL, AT(json), 0, 0, "one JSON object on stdout; chat: one an answer" },
 };
 enum { N_OPTIONS = sizeof table / sizeof table[0], N_COMMANDS = sizeof commands / sizeof commands[0] };
 
@@ -131,6 +134,13 @@ static int set_option(const option *opt, const char *value, options *o) {
             }
         return fail("--cache %s: one of auto, f32, i8", value);
     }
+    case SETTING: {
+        const char *eq = strchr(value, '=');
+        if (!eq || eq == value || eq - value >= MAX_KEY) return fail("--set %s: KEY=VALUE, as in gate.margin=4", value);
+        if (o->n_settings == MAX_SETTINGS) return fail("--set %s: at most %d of them", value, MAX_SETTINGS);
+        o->settings[o->n_settings++] = value;
+        return -1;
+    }
     default:
         return parse_depths(value, o);
     }
@@ -201,6 +211,7 @@ int parse_options(int argc, char **argv, options *o) {
         }
     }
     if (!o->model) return fail("qig %s needs a model file", o->command);
+    if (o->json && o->telemetry_json) return fail("--json and --telemetry-json both write to stdout: one of them");
     if (o->greedy) {
         o->sampler.temperature = 0;
         o->sampler.repeat_penalty = 1;

@@ -1,7 +1,8 @@
 /* main_bench.c - qig bench: what the model costs on this machine, beside the ceiling that its memory sets.
  *
  * Decode reads every weight once a token, so tokens/s <= bandwidth / bytes a token; the ceiling is measured in the same run with the same threads
- * on a buffer of the model's size. Tokens are pseudo-random ids. Memory is read off before that buffer exists.
+ * on a buffer of the model's size. Tokens are pseudo-random ids, or those of a text, again and again: what a model that adapts runs depends on
+ * what it reads. Memory is read off before that buffer exists.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -16,7 +17,7 @@ typedef struct { double *samples; int n; } series;
 
 typedef struct {
     int depth, fits;
-    double bytes_per_token; /* mean over the tokens of a test */
+    double bytes_per_token, blocks_run, agency; /* means over the tokens of a test */
     series rate;            /* tokens a second */
 } decode_result;
 
@@ -97,7 +98,7 @@ static int measure_decode(bench *b, decode_result *r) {
     int rc = new_series(&r->rate, b->o->repeat);
     if (rc == QIG_EXIT_OK) rc = go_back(b, 0);
     if (rc == QIG_EXIT_OK && r->depth > 0) rc = eval(b, r->depth);
-    double bytes = 0;
+    double bytes = 0, blocks = 0, agency = 0;
     for (int i = 0; i < b->o->repeat && rc == QIG_EXIT_OK; i++) {
         rc = go_back(b, r->depth);
         double start = now();
@@ -105,24 +106,50 @@ static int measure_decode(bench *b, decode_result *r) {
         if (rc == QIG_EXIT_OK) r->rate.samples[r->rate.n++] = n / (now() - start);
         for (int k = 0; k < n && rc == QIG_EXIT_OK; k++) {
             qig_telemetry t;
-            if (qig_session_telemetry(b->a.session, r->depth + k, &t) == QIG_OK) bytes += (double)t.bytes_read;
+            if (qig_session_telemetry(b->a.session, r->depth + k, &t) != QIG_OK) return fail("the session has no record of position %d", r->depth + k);
+            bytes += (double)t.bytes_read;
+            blocks += t.blocks_run;
+            agency += t.agency;
         }
     }
-    r->bytes_per_token = r->rate.n ? bytes / ((double)n * r->rate.n) : NAN;
+    const double tokens = (double)n * r->rate.n;
+    r->bytes_per_token = r->rate.n ? bytes / tokens : NAN;
+    r->blocks_run = r->rate.n ? blocks / tokens : NAN;
+    r->agency = r->rate.n ? agency / tokens : NAN;
     return rc;
 }
 
-static int measure(bench *b) {
-    const options *o = b->o;
-    const int32_t n_ctx = qig_session_n_ctx(b->a.session);
+/* The tokens to evaluate: of the text that was given, from its start again where it is short, else pseudo-random. */
+static int fill_ids(bench *b, int32_t n_ctx) {
+    id_list text = { 0 };
     b->ids = malloc((size_t)n_ctx * sizeof *b->ids);
     if (!b->ids) return fail("out of memory");
+    if (b->o->text) {
+        size_t len = 0;
+        FILE *f = fopen(b->o->text, "rb");
+        char *bytes = f ? read_all(f, &len) : NULL;
+        const int bad = !f || ferror(f);
+        if (f) fclose(f);
+        int rc = bad ? fail("--text %s: the file cannot be read", b->o->text) : bytes ? add_text(&text, b->a.model, bytes, len) : QIG_EXIT_USER;
+        free(bytes);
+        if (rc == QIG_EXIT_OK && text.n == 0) rc = fail("--text %s: the file is empty", b->o->text);
+        for (int32_t i = 0; i < n_ctx && rc == QIG_EXIT_OK; i++) b->ids[i] = text.ids[i % text.n];
+        free(text.ids);
+        return rc;
+    }
     uint32_t x = 1;
     for (int32_t i = 0; i < n_ctx; i++) {
         x = x * 1664525u + 1013904223u;
         b->ids[i] = (int32_t)((x >> 8) % (uint32_t)b->info.vocab_size);
     }
-    int rc = measure_load(b);
+    return QIG_EXIT_OK;
+}
+
+static int measure(bench *b) {
+    const options *o = b->o;
+    const int32_t n_ctx = qig_session_n_ctx(b->a.session);
+    int rc = fill_ids(b, n_ctx);
+    if (rc == QIG_EXIT_OK) rc = measure_load(b);
     const int32_t prompt = n_ctx < FIRST_TOKEN_PROMPT ? n_ctx : FIRST_TOKEN_PROMPT;
     if (rc == QIG_EXIT_OK) rc = measure_prompt(b, prompt, 0, &b->first_ms);
     b->prefill_fits = o->prefill <= n_ctx;
@@ -169,8 +196,8 @@ static void print_table(const bench *b) {
     for (int i = 0; i < b->o->n_depths; i++) {
         const decode_result *r = &b->decode[i];
         if (!r->fits) continue;
-        printf("depth %d: %.2f MB a token, %.2f GB/s, %.0f%% of the ceiling\n", r->depth, r->bytes_per_token / 1e6, bytes_per_second(r) / 1e9,
-               100 * bytes_per_second(r) / b->ceiling);
+        printf("depth %d: %.2f MB a token, %.2f GB/s, %.0f%% of the ceiling; blocks %.2f of %d, pairs active %.0f%%\n", r->depth, r->bytes_per_token / 1e6,
+               bytes_per_second(r) / 1e9, 100 * bytes_per_second(r) / b->ceiling, r->blocks_run, (int)b->info.n_layers, 100 * r->agency);
     }
 }
 
@@ -209,6 +236,7 @@ static void print_json(const bench *b) {
     putchar('{');
     json_text("version", qig_version());
     json_text("model", b->o->model);
+    json_text("tokens", b->o->text ? b->o->text : "random");
     json_text("name", b->info.name);
     json_text("architecture", b->info.architecture);
     json_text("file_type", b->info.file_type);
@@ -216,6 +244,7 @@ static void print_json(const bench *b) {
     json_count("file_bytes", b->info.file_bytes);
     json_count("weight_bytes", b->info.weight_bytes);
     json_count("cache_bytes", qig_session_cache_bytes(b->a.session));
+    json_count("n_layers", (unsigned long long)b->info.n_layers);
     json_count("context", (unsigned long long)n_ctx);
     json_text("isa", b->info.isa);
     json_count("threads", (unsigned long long)qig_session_n_threads(b->a.session));
@@ -237,6 +266,10 @@ static void print_json(const bench *b) {
             json_series("tokens_per_second", &r->rate);
             fputs(", ", stdout);
             json_number("bytes_per_token", r->bytes_per_token);
+            fputs(", ", stdout);
+            json_number("blocks_run", r->blocks_run);
+            fputs(", ", stdout);
+            json_number("agency", r->agency);
             fputs(", ", stdout);
             json_number("bytes_per_second", bytes_per_second(r));
             fputs(", ", stdout);

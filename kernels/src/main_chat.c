@@ -63,7 +63,7 @@ static int question(const chat *c, const char *text, size_t len, id_list *ids) {
     return rc;
 }
 
-static int answer(const options *o, chat *c, const char *text, size_t len, id_list *ids) {
+static int reply(const options *o, chat *c, const char *text, size_t len, id_list *ids) {
     qig_session *s = c->a->session;
     const int32_t n_ctx = qig_session_n_ctx(s), room = n_ctx - c->system;
     int rc = question(c, text, len, ids);
@@ -75,19 +75,18 @@ static int answer(const options *o, chat *c, const char *text, size_t len, id_li
         rc = question(c, text, len, ids);
         if (rc != QIG_EXIT_OK) return rc;
     }
-    answer_stats stats = { .prompt_tokens = ids->n };
+    answer a = { .prompt_tokens = ids->n };
     const int32_t begin = qig_session_pos(s) + c->pending;
     double start = now();
     int fed = feed(s, ids->ids, ids->n);
     if (fed <= 0) return fed < 0 ? QIG_EXIT_USER : QIG_EXIT_OK;
-    stats.prefill_s = now() - start;
+    a.prefill_s = now() - start;
     rc = remember_start(c, begin);
     if (rc != QIG_EXIT_OK) return rc;
     c->pending = 1;
-    rc = draw(o, c->a, o->n_tokens, make_room, c, &stats);
-    putchar('\n');
-    if (rc == QIG_EXIT_OK) rc = flush_stdout();
-    if (o->stats && rc == QIG_EXIT_OK) print_stats(o, c->a, &stats);
+    rc = draw(o, c->a, o->n_tokens, make_room, c, &a);
+    if (rc == QIG_EXIT_OK) rc = finish_answer(o, c->a, &a, text, len);
+    free_answer(&a);
     return rc;
 }
 
@@ -150,7 +149,7 @@ static int converse(const options *o, chat *c) {
     char *line = NULL;
     size_t len = 0;
     int rc = in.bytes ? QIG_EXIT_OK : fail("out of memory"), idle = 0;
-    if (o->prompt && rc == QIG_EXIT_OK) rc = answer(o, c, o->prompt, strlen(o->prompt), &ids);
+    if (o->prompt && rc == QIG_EXIT_OK) rc = reply(o, c, o->prompt, strlen(o->prompt), &ids);
     while (!o->prompt && rc == QIG_EXIT_OK) {
         if (terminal) fputs("> ", stderr);
         int got = read_line(&in, &line, &len);
@@ -167,7 +166,7 @@ static int converse(const options *o, chat *c) {
         }
         idle = 0;
         if (got < 0 || len == 0) continue;
-        rc = answer(o, c, line, len, &ids);
+        rc = reply(o, c, line, len, &ids);
         if (interrupts >= 2) break;
         if (rc == QIG_EXIT_USER && terminal) rc = QIG_EXIT_OK; /* said on stderr; the conversation is as it was */
         idle = interrupts > 0;

@@ -7,33 +7,31 @@
 
 static int keep_newer_half(void *arg) {
     qig_session *s = ((opened *)arg)->session;
-    return qig_session_slide(s, 0, qig_session_n_ctx(s) / 2, NULL, 0) == QIG_OK && qig_session_pos(s) > 0;
+    return qig_session_slide(s, 0, qig_session_n_ctx(s) / 2, NULL, 0) == QIG_OK;
 }
 
-static int generate(const options *o, opened *a, const char *text, size_t len) {
+static int generate(const options *o, opened *m, const char *text, size_t len) {
     id_list ids = { 0 };
-    answer_stats stats = { 0 };
-    int rc = add_text(&ids, a->model, text, len);
+    answer a = { .end = "stopped" };
+    int rc = add_text(&ids, m->model, text, len);
     if (rc == QIG_EXIT_OK && ids.n == 0) rc = fail("the prompt is empty: give a text to continue");
-    if (rc == QIG_EXIT_OK && ids.n > qig_session_n_ctx(a->session))
-        rc = fail("the prompt has %d tokens, the context has room for %d", (int)ids.n, (int)qig_session_n_ctx(a->session));
+    if (rc == QIG_EXIT_OK && ids.n > qig_session_n_ctx(m->session))
+        rc = fail("the prompt has %d tokens, the context has room for %d", (int)ids.n, (int)qig_session_n_ctx(m->session));
     if (rc == QIG_EXIT_OK) {
         catch_interrupts();
         double start = now();
-        stats.prompt_tokens = ids.n;
-        int fed = feed(a->session, ids.ids, ids.n);
-        stats.prefill_s = now() - start;
-        stats.end = "stopped";
+        a.prompt_tokens = ids.n;
+        int fed = feed(m->session, ids.ids, ids.n);
+        a.prefill_s = now() - start;
         rc = fed < 0 ? QIG_EXIT_USER : QIG_EXIT_OK;
         if (fed > 0) {
-            fwrite(text, 1, len, stdout);
-            rc = draw(o, a, o->n_tokens, keep_newer_half, a, &stats);
-            putchar('\n');
-            if (rc == QIG_EXIT_OK) rc = flush_stdout();
+            if (!o->json && !o->telemetry_json) fwrite(text, 1, len, stdout);
+            rc = draw(o, m, o->n_tokens, keep_newer_half, m, &a);
         }
-        if (o->stats && rc == QIG_EXIT_OK) print_stats(o, a, &stats);
+        if (rc == QIG_EXIT_OK) rc = finish_answer(o, m, &a, NULL, 0);
     }
     free(ids.ids);
+    free_answer(&a);
     return rc;
 }
 

@@ -13,6 +13,26 @@ static void print_text(const qig_model *m, const qig_model_info *i) {
     printf("chat          %s\nkernels       %s (of %s)\n", qig_token_eot(m) >= 0 ? "yes" : "no", i->isa, qig_isa_list());
 }
 
+/* "0.1, 0.2" */
+static void print_numbers(const float *values, int32_t n) {
+    for (int32_t k = 0; k < n; k++) {
+        if (k) fputs(", ", stdout);
+        print_json_number(stdout, values[k]);
+    }
+}
+
+static void print_settings(const qig_model *m) {
+    const float *values;
+    int32_t n;
+    const char *key;
+    puts("settings");
+    for (int32_t i = 0; (key = qig_model_setting(m, i, &values, &n)); i++) {
+        printf("  %-24s ", key);
+        print_numbers(values, n);
+        putchar('\n');
+    }
+}
+
 static void print_tensors(const qig_model *m) {
     qig_tensor_info t;
     for (int64_t i = 0; qig_model_tensor(m, i, &t) == QIG_OK; i++)
@@ -40,6 +60,16 @@ static void print_json(const qig_model *m, const qig_model_info *i, int tensors)
     }
     for (size_t k = 0; k < sizeof numbers / sizeof *numbers; k++) printf("\"%s\": %llu, ", numbers[k].name, numbers[k].value);
     printf("\"chat\": %s", qig_token_eot(m) >= 0 ? "true" : "false");
+    const float *values;
+    int32_t n;
+    const char *key;
+    fputs(", \"settings\": {", stdout);
+    for (int32_t k = 0; (key = qig_model_setting(m, k, &values, &n)); k++) {
+        printf("%s\"%s\": [", k ? ", " : "", key);
+        print_numbers(values, n);
+        putchar(']');
+    }
+    putchar('}');
     if (tensors) {
         qig_tensor_info t;
         fputs(", \"tensors\": [", stdout);
@@ -54,15 +84,16 @@ static void print_json(const qig_model *m, const qig_model_info *i, int tensors)
 }
 
 int run_info(const options *o) {
-    char err[ERR_SIZE];
     qig_model *m;
-    if (qig_model_open(o->model, o->isa, &m, err, sizeof err) != QIG_OK) return fail("%s", err);
+    int rc = open_model(o, &m);
+    if (rc != QIG_EXIT_OK) return rc;
     qig_model_info info;
     qig_model_get_info(m, &info);
     if (o->json) {
         print_json(m, &info, o->tensors);
     } else {
         print_text(m, &info);
+        print_settings(m);
         if (o->tensors) print_tensors(m);
     }
     qig_model_close(m);

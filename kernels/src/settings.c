@@ -1,4 +1,4 @@
-/* settings.c - numbers of a model that may be set after it was opened: qig_model_set. */
+/* settings.c - numbers of a model that may be set after it was opened: qig_model_set, qig_model_setting. */
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -19,7 +19,8 @@ typedef struct {
 
 enum { SETTINGS = 10 };
 
-static void list_settings(qig_model *m, setting *list) {
+static void list_settings(const qig_model *model, setting *list) {
+    qig_model *m = (qig_model *)model; /* only qig_model_set writes through the list, to a model that it may change */
     qig_depth *x = &m->depth;
     const char *no_regime = x->regime ? NULL : "no regime detector", *no_exits = x->n_exits ? NULL : "no exits";
     const setting all[SETTINGS] = {
@@ -71,4 +72,16 @@ int qig_model_set(qig_model *m, const char *key, const char *value, char *err, s
         return qig_fail(err, errlen, QIG_ERR_ARG, "%s = '%s' must be %s", key, qig_quote(q, value, strlen(value)), range);
     for (int i = 0; i < s->n; i++) s->to[i] = v;
     return QIG_OK;
+}
+
+const char *qig_model_setting(const qig_model *m, int32_t i, const float **values, int32_t *n) {
+    setting list[SETTINGS];
+    list_settings(m, list);
+    for (int k = 0; k < SETTINGS; k++) {
+        if (list[k].missing || i-- > 0) continue;
+        *values = list[k].to;
+        *n = list[k].n;
+        return list[k].key;
+    }
+    return NULL;
 }

@@ -2,6 +2,7 @@
 
 A row is one JSON object (SCHEMA counts its changes):
   schema, device, version, commit, time (UTC), machine {...}, state_before, state_after {governor, temperature_c},
+  settings      thresholds changed for this run, by key
   result        what `qig bench --json` says, raw samples included,
   load_cold_ms, first_token_cold_ms, first_token_warm_ms   {"median", "samples"} or null where the page cache cannot be dropped
 The first-token times are whole runs of `qig generate`, from the start of the process to its end after one token.
@@ -27,7 +28,7 @@ from qig_edge import __version__
 from qig_edge.devices.host import PACKAGE, cpu_info, program_path
 from qig_edge.errors import ConfigError, ModelFileError, RuntimeFault
 
-SCHEMA = 1
+SCHEMA = 2
 COLD_RUNS = 3
 PROMPT = "Once upon a time"
 
@@ -53,28 +54,34 @@ def measure(
     depths: list[int] | None = None,
     repeat: int = 5,
     isa: str = "auto",
+    settings: dict[str, str] | None = None,
+    text: Path | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> dict[str, Any]:
     """Measures a model on this machine and returns the row. progress(done, total, what) is called before each part.
 
-    The session has as many positions as the largest test needs, whatever the model was trained for. Raises ModelFileError for a file that
-    does not open, RuntimeFault where the program is missing or fails.
+    settings change thresholds of the file, by key. text: a file whose tokens are evaluated, again and again, instead of random ones: what a
+    model that adapts runs depends on what it reads. The session has as many positions as the largest test needs, whatever the model was
+    trained for. Raises ModelFileError for a file that does not open, ConfigError for a setting that it does not take, RuntimeFault where the
+    program is missing or fails.
     """
     from qig_edge.runtime.native import NativeModel
 
+    changed = [part for key, value in (settings or {}).items() for part in ("--set", f"{key}={value}")]
     program = program_path()
     tell = progress or (lambda done, total, what: None)
     depths = [0, 1024] if depths is None else depths
-    NativeModel(model, isa).close()  # a bad file gets its one clear line here
+    NativeModel(model, isa, settings=settings or {}).close()  # a bad file gets its one clear line here
     before = machine_state()
     tell(0, 3, "cold loads")
     load_cold = _samples(lambda: _cold_open(model))
     once = [str(program), "generate", str(model), "-p", PROMPT, "-n", "1", "--greedy", "-t", str(threads), "--isa", isa]
+    once += changed
     first_cold = _samples(lambda: _timed(once) if drop_cache(model) else None)
     tell(1, 3, "warm loads")
     first_warm = _samples(lambda: _timed(once))
     tell(2, 3, "prefill, decode, bandwidth")
-    asked = {
+    asked: dict[str, object] = {
         "-t": threads,
         "--prefill": prefill,
         "--decode": decode,
@@ -83,7 +90,11 @@ def measure(
         "--isa": isa,
         "--ctx": max(prefill, max(depths) + decode),
     }
-    output = _run([str(program), "bench", str(model), "--json", *(str(x) for pair in asked.items() for x in pair)])
+    if text is not None:
+        asked["--text"] = text
+    output = _run(
+        [str(program), "bench", str(model), "--json", *(str(x) for pair in asked.items() for x in pair), *changed]
+    )
     tell(3, 3, "done")
     try:
         result = json.loads(output)
@@ -98,6 +109,7 @@ def measure(
         "machine": machine(),
         "state_before": before,
         "state_after": machine_state(),
+        "settings": settings or {},
         "result": result,
         "load_cold_ms": load_cold,
         "first_token_cold_ms": first_cold,

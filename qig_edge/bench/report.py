@@ -28,6 +28,9 @@ def lines(row: dict[str, Any]) -> list[tuple[str, str, str]]:
     for d in (d for d in result["decode"] if d["fits"]):
         reads = f"reads {d['bytes_per_second'] / 1e9:.2f} GB/s, {d['ceiling_fraction']:.0%} of the ceiling"
         out.append((f"bytes a token at depth {d['depth']}", f"{d['bytes_per_token'] / 1e6:.2f} MB", reads))
+        blocks, pairs = f"{d['blocks_run']:.2f} of {result['n_layers']}", f"{d['agency']:.0%} of the pairs active"
+        on = "on random tokens" if result["tokens"] == "random" else f"on {result['tokens']}"
+        out.append((f"blocks run at depth {d['depth']}", blocks, f"{pairs}, {on}"))
     ceiling = f"{result['bandwidth_bytes_per_second'] / 1e9:.2f} GB/s"
     out.append(
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,6 +23,13 @@ def command(
         str, typer.Option(metavar="N,N,..", help="Positions already in the cache when decoding.")
     ] = "0,1024",
     repeat: Annotated[int, typer.Option(min=1, max=1000, help="Samples of each test.")] = 5,
+    text: Annotated[
+        Path | None,
+        typer.Option(
+            help="Measure on the tokens of this file: what a model that adapts runs depends on what it reads. Else on random tokens."
+        ),
+    ] = None,
+    settings: opt.Set = None,
     isa: opt.Isa = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object with the raw samples.")] = False,
 ) -> None:
@@ -41,6 +49,9 @@ def command(
     profile, positions = load_profile(device), parse_depths(depths)
     if random is not None and model is not None:
         raise ConfigError("--random makes a model: it goes without MODEL")
+    changed = opt.settings(settings)
+    if not profile.is_host and (changed or text is not None):
+        raise ConfigError(f"--set and --text belong to a measurement: they go without --device {device}")
     with Steps(f"bench {device}") as steps:
         if random is not None:
             from qig_edge.bench.random_model import random_model
@@ -62,6 +73,8 @@ def command(
                 depths=positions,
                 repeat=repeat,
                 isa=isa,
+                settings=changed,
+                text=text,
                 progress=steps,
             )
     if not profile.is_host:

@@ -50,6 +50,7 @@ def command(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per answer instead of its text.")] = False,
     stats: opt.ShowStats = False,
     telemetry: opt.ShowTelemetry = False,
+    settings: opt.Set = None,
     threads: opt.Threads = 0,
     isa: opt.Isa = "auto",
     ctx: opt.Ctx = 0,
@@ -73,12 +74,12 @@ def command(
 
     if not symmetry_limit >= 0:  # NaN passes a range
         raise ConfigError(f"symmetry_limit = {symmetry_limit} must be in [0, 1]")
-    drawing = opt.sampling(temperature, top_k, top_p, min_p, repeat_penalty, seed)
+    drawing, changed = opt.sampling(temperature, top_k, top_p, min_p, repeat_penalty, seed), opt.settings(settings)
     path = model_path(model)
     with contextlib.ExitStack() as stack:
-        opened = stack.enter_context(NativeModel(path, isa))
+        opened = stack.enter_context(NativeModel(path, isa, settings=changed))
         session = stack.enter_context(opened.session(n_ctx=ctx, n_threads=threads))
-        chat = Chat(opened, session, system=system, sampling=drawing, max_tokens=max_tokens, telemetry=telemetry)
+        chat = Chat(opened, session, system=system, sampling=drawing, max_tokens=max_tokens)
         gate = None
         if check_symmetry is not None:
             scorer = stack.enter_context(Scorer(opened, n_ctx=ctx, n_threads=threads))
@@ -99,10 +100,7 @@ def command(
                     raise
                 print(f"error: {e}", file=sys.stderr)  # the conversation is as it was
                 continue
-            if stats:
-                print(opt.stats_line(chat.stats, session.cache_bytes), file=sys.stderr)
-            if telemetry:
-                print(opt.telemetry_line(chat.stats.records), file=sys.stderr)
+            opt.report(chat.stats, opened, session, show_stats=stats, telemetry=telemetry, conversation=True)
             if prompt is not None and not shown:
                 raise typer.Exit(1)
 
@@ -214,6 +212,9 @@ def _whole(chat: Chat, message: str, answer: str, gate: Gate | None, as_json: bo
         "end": chat.stats.end,
         "prompt_tokens": chat.stats.prompt_tokens,
         "tokens": chat.stats.tokens,
+        **chat.stats.state.facts(),
+        "prefill_s": chat.stats.prefill_s,
+        "decode_s": chat.stats.decode_s,
     }
     if gate is not None:
         record["symmetry"] = {

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from qig_edge.cli import options as opt
+
+if TYPE_CHECKING:
+    from qig_edge.runtime.stream import Stats
 
 
 def command(
@@ -21,36 +24,85 @@ def command(
     repeat_penalty: opt.RepeatPenalty = 1.1,
     seed: opt.Seed = None,
     stats: opt.ShowStats = False,
-    telemetry: opt.ShowTelemetry = False,
+    telemetry: Annotated[
+        bool,
+        typer.Option(
+            "--telemetry",
+            help="Print the model's own state at every token after the text, as a table with words (stderr).",
+        ),
+    ] = False,
+    telemetry_json: Annotated[
+        bool,
+        typer.Option(
+            "--telemetry-json",
+            help="Instead of the text: one JSON line a token with its text and every field of its telemetry.",
+        ),
+    ] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="Instead of the text: one JSON object with the continuation, why it ended, and the model's state.",
+        ),
+    ] = False,
+    settings: opt.Set = None,
     threads: opt.Threads = 0,
     isa: opt.Isa = "auto",
     ctx: opt.Ctx = 0,
 ) -> None:
-    """Continue a text: the text and its continuation go to stdout, until the model ends it or --max-tokens are drawn."""
+    """Continue a text: the text and its continuation go to stdout, until the model ends it or --max-tokens are drawn.
+
+    A model with a regime detector marks a text during which it was in breakdown as uncertain (stderr, and `uncertain` of --json), or ends it
+    there, as its file says.
+    """
+    import json
+
     from qig_edge.errors import ConfigError
     from qig_edge.runtime.assets import model_path
     from qig_edge.runtime.native import NativeModel
+    from qig_edge.runtime.state import TokenState, token_line, token_table
     from qig_edge.runtime.stream import Stats, generate
 
-    drawing = opt.sampling(temperature, top_k, top_p, min_p, repeat_penalty, seed)
+    if as_json and telemetry_json:
+        raise ConfigError("--json and --telemetry-json both write to stdout: one of them")
+    drawing, changed = opt.sampling(temperature, top_k, top_p, min_p, repeat_penalty, seed), opt.settings(settings)
     path = model_path(model)
     if prompt is None:
         if sys.stdin.isatty():
             raise ConfigError("there is no text to continue: give -p TEXT or pipe one in")
         prompt = sys.stdin.read().rstrip("\n")
-    with NativeModel(path, isa) as opened, opened.session(n_ctx=ctx, n_threads=threads) as session:
-        took = Stats()
-        pieces = generate(
-            opened, session, prompt, sampling=drawing, max_tokens=max_tokens, stats=took, telemetry=telemetry
-        )
-        first = next(pieces, "")  # before anything is printed: a prompt that does not fit prints nothing
-        sys.stdout.write(prompt + first)
+    trace: list[TokenState] = []
+
+    def write(text: str) -> None:
+        sys.stdout.write(text)
         sys.stdout.flush()
-        for piece in pieces:
-            sys.stdout.write(piece)
-            sys.stdout.flush()
-        sys.stdout.write("\n")
-        if stats:
-            print(opt.stats_line(took, session.cache_bytes), file=sys.stderr)
+
+    def take(token: TokenState) -> None:
         if telemetry:
-            print(opt.telemetry_line(took.records), file=sys.stderr)
+            trace.append(token)
+        if telemetry_json:
+            write(token_line(token) + "\n")
+
+    with NativeModel(path, isa, settings=changed) as opened, opened.session(n_ctx=ctx, n_threads=threads) as session:
+        took = Stats()
+        pieces = generate(opened, session, prompt, sampling=drawing, max_tokens=max_tokens, stats=took, on_token=take)
+        if as_json:
+            write(json.dumps(_facts("".join(pieces), took), ensure_ascii=False) + "\n")
+        elif telemetry_json:
+            for _ in pieces:
+                pass
+        else:
+            first = next(pieces, "")  # before anything is printed: a prompt that does not fit prints nothing
+            write(prompt + first)
+            for piece in pieces:
+                write(piece)
+            write("\n")
+        if telemetry:
+            print(*token_table(trace), sep="\n", file=sys.stderr)
+        opt.report(took, opened, session, show_stats=stats, telemetry=telemetry, conversation=False)
+
+
+def _facts(text: str, took: Stats) -> dict[str, Any]:
+    """The object of --json: the qig program prints the same fields."""
+    counts = {"end": took.end, "prompt_tokens": took.prompt_tokens, "tokens": took.tokens}
+    return {"text": text, **counts, **took.state.facts(), "prefill_s": took.prefill_s, "decode_s": took.decode_s}

@@ -21,20 +21,22 @@ def command(
     preset: Annotated[str | None, typer.Option(help="A preset instead of a file: its parameters by part.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     tensors: Annotated[bool, typer.Option("--tensors", help="List every tensor of the file.")] = False,
+    settings: opt.Set = None,
     isa: opt.Isa = "auto",
 ) -> None:
-    """Show what a model file holds: shape, types, size, bits a weight, kernels. Or, with --preset, what a preset's model would."""
+    """Show what a model file holds: shape, types, size, bits a weight, kernels, the settings in force. Or, with --preset, what a preset's
+    model would."""
     from qig_edge.errors import ConfigError
 
     if preset is not None:
-        if model is not None or tensors:
-            raise ConfigError("--preset describes a preset: it goes without MODEL and --tensors")
+        if model is not None or tensors or settings:
+            raise ConfigError("--preset describes a preset: it goes without MODEL, --tensors and --set")
         shown = preset_facts(preset)
     else:
         from qig_edge.runtime.assets import model_path
         from qig_edge.runtime.native import NativeModel
 
-        with NativeModel(model_path(model), isa) as opened:
+        with NativeModel(model_path(model), isa, settings=opt.settings(settings)) as opened:
             shown = file_facts(opened, tensors)
     if as_json:
         print(json.dumps(shown))
@@ -60,6 +62,7 @@ def file_facts(model: NativeModel, tensors: bool) -> dict[str, Any]:
         "tensor_count": len(listed),
         "chat_format": model.eot is not None,
         "isa_available": isa_list(),
+        "settings": {key: [float(f"{v:.9g}") for v in values] for key, values in model.settings().items()},
     }
     if tensors:
         facts["tensors"] = [dataclasses.asdict(t) for t in listed]
@@ -92,6 +95,9 @@ def _print_table(facts: dict[str, Any]) -> None:
         if isinstance(value, dict):
             print(key)
             for inner, count in value.items():
+                if isinstance(count, list):
+                    print(f"  {inner:<{width}}{', '.join(f'{v:.4g}' for v in count)}")
+                    continue
                 share = f"{count / value['total']:>9.1%}" if "total" in value else ""
                 size = f"{count / 1e6:>12,.1f} MB" if key.endswith("_bytes") else ""
                 print(f"  {inner:<{width - 2}}{count:>15,}{size}{share}")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from qig_edge.runtime.backend import Sampling, Telemetry
+    from qig_edge.runtime.backend import Sampling
+    from qig_edge.runtime.native import NativeModel, NativeSession
     from qig_edge.runtime.stream import Stats
 
 Model = Annotated[
@@ -35,10 +36,22 @@ Seed = Annotated[
     int | None, typer.Option(min=0, max=2**63 - 1, help="Seed of the draw; without it a new one each time.")
 ]
 ShowStats = Annotated[
-    bool, typer.Option("--stats", help="Print tokens, speed, time to first token and memory after an answer (stderr).")
+    bool,
+    typer.Option(
+        "--stats",
+        help="Print tokens, speed, time to first token and memory after an answer (stderr); of a model that decides what it computes, also what ran.",
+    ),
 ]
 ShowTelemetry = Annotated[
     bool, typer.Option("--telemetry", help="Print the model's own state after an answer, in words (stderr).")
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a threshold of the file: gate.margin=4; may be repeated. 'qig-edge info' lists them.",
+    ),
 ]
 Threads = Annotated[int, typer.Option("--threads", "-t", min=0, max=256, help="Threads; 0: the big cores, at most 4.")]
 Isa = Annotated[str, typer.Option(help="Kernel set: auto, or one that 'qig-edge info' lists.")]
@@ -63,35 +76,50 @@ def sampling(
     )
 
 
-def stats_line(stats: Stats, cache_bytes: int) -> str:
-    """One line about an answer: counts, speeds, time to the first token, memory of this process and of the cache in it."""
+def settings(given: list[str] | None) -> dict[str, str]:
+    """{"gate.margin": "4"} of "gate.margin=4"; the library checks keys and values. Raises ConfigError for anything without key and "="."""
+    from qig_edge.errors import ConfigError
+
+    out: dict[str, str] = {}
+    for text in given or []:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise ConfigError(f"--set {text}: KEY=VALUE, as in gate.margin=4")
+        out.pop(key, None)  # the last one counts, at its place in the order
+        out[key] = value
+    return out
+
+
+def report(
+    stats: Stats, model: NativeModel, session: NativeSession, *, show_stats: bool, telemetry: bool, conversation: bool
+) -> None:
+    """Prints what follows an answer on stderr: its state in words, a notice of breakdown, statistics."""
+    import sys
+
+    from qig_edge.runtime.state import notice, summary
+
+    told = [
+        summary(stats.state) if telemetry else None,
+        notice(stats.state, stats.end, conversation),
+        stats_line(stats, model, session) if show_stats else None,
+    ]
+    for line in filter(None, told):
+        print(line, file=sys.stderr)
+
+
+def stats_line(stats: Stats, model: NativeModel, session: NativeSession) -> str:
+    """One line about an answer: counts, speeds, what ran of an adaptive model, memory of this process and of the cache in it."""
     import psutil
+
+    from qig_edge.runtime.state import adaptive, state_part
 
     def rate(value: float | None) -> str:
         return "not measurable" if value is None else f"{value:.1f} tok/s"
 
     rss = psutil.Process().memory_info().rss
+    ran = state_part(stats.state, model.info.n_layers) if adaptive(model, stats.state) else ""
     return (
         f"[{stats.tokens} tokens ({stats.end}); prefill {stats.prompt_tokens} tokens, {rate(stats.prefill_rate)};"
-        f" decode {rate(stats.decode_rate)}; first token {stats.first_token_s * 1e3:.0f} ms;"
-        f" memory {rss / 2**20:.0f} MiB, {cache_bytes / 2**20:.1f} MiB of it cache]"
-    )
-
-
-def telemetry_line(records: list[Telemetry]) -> str:
-    """One line in words about the state of the model over an answer: means over its tokens."""
-    from qig_edge.runtime.backend import mean_telemetry
-
-    if not records:
-        return "[no token was evaluated, so there is no telemetry]"
-    t = mean_telemetry(records)
-
-    def word(value: float, words: tuple[str, str, str], low: float, high: float) -> str:
-        return words[0] if value < low else words[1] if value < high else words[2]
-
-    return (
-        f"[{word(t.phi, ('loosely', 'moderately', 'strongly'), 0.3, 0.7)} integrated (phi {t.phi:.2f});"
-        f" {word(t.confidence, ('unsure', 'fairly sure', 'sure'), 0.15, 0.4)} of what comes next (confidence {t.confidence:.2f});"
-        f" {word(t.surprise, ('seldom', 'at times', 'often'), 0.3, 0.6)} surprised by its own words (surprise {t.surprise:.2f});"
-        f" {t.agency:.0%} of the pairs active (agency {t.agency:.2f})]"
+        f" decode {rate(stats.decode_rate)}; first token {stats.first_token_s * 1e3:.0f} ms{ran};"
+        f" memory {rss / 2**20:.0f} MiB, {session.cache_bytes / 2**20:.1f} MiB of it cache]"
     )

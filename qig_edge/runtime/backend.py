@@ -146,6 +146,9 @@ class Backend(Protocol):
     def eot(self) -> int | None:
         """Token that ends a turn, or None: the model has no chat format."""
 
+    def metadata(self, key: str) -> str | None:
+        """A string of the model's description by its GGUF key, "qig.regime.on_breakdown"; None where there is none."""
+
     def tokenize(self, text: str | bytes, *, parse_special: bool = False) -> list[int]:
         """Token ids of a text. parse_special turns "<|end|>" and the like into their control token: never for what a user typed."""
 

@@ -73,6 +73,7 @@ PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "qig_model_open": (ct.c_int, (_STR, _STR, ct.POINTER(_P), *_ERR)),
     "qig_model_close": (None, (_P,)),
     "qig_model_set": (ct.c_int, (_P, _STR, _STR, *_ERR)),
+    "qig_model_setting": (_STR, (_P, _I32, ct.POINTER(ct.POINTER(ct.c_float)), _IDS)),
     "qig_model_get_info": (None, (_P, ct.POINTER(CModelInfo))),
     "qig_model_tensor_count": (_I64, (_P,)),
     "qig_model_tensor": (ct.c_int, (_P, _I64, ct.POINTER(CTensorInfo))),
@@ -253,6 +254,14 @@ class NativeModel:
             out.append(
                 TensorInfo(raw.name.decode(), raw.type.decode(), tuple(raw.ne[: raw.n_dims]), raw.offset, raw.bytes)
             )
+        return out
+
+    def settings(self) -> dict[str, list[float]]:
+        """The settings in force by key, of those that the model has: a number each, more where exits differ."""
+        values, n = ct.POINTER(ct.c_float)(), ct.c_int32()
+        out: dict[str, list[float]] = {}
+        while key := self._lib.qig_model_setting(self.handle, len(out), ct.byref(values), ct.byref(n)):
+            out[key.decode()] = values[: n.value]
         return out
 
     def metadata(self, key: str) -> str | None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 
 from qig_edge.errors import RuntimeFault
 from qig_edge.runtime.backend import Backend, Sampling, Session, Telemetry
+from qig_edge.runtime.state import BREAKDOWN, AnswerState, TokenState
 
 # Tokens of a prompt evaluated between two looks at the stop flag. Floats do not depend on the split.
 PROMPT_STEP = 256
@@ -16,7 +17,10 @@ PROMPT_STEP = 256
 
 @dataclasses.dataclass
 class Stats:
-    """What one answer took. Times in seconds; end: "end" (the model ended it), "length", "context" (no room left) or "stopped"."""
+    """What one answer took. Times in seconds.
+
+    end: "end" (the model ended it), "length", "context" (no room left), "breakdown" (the model lost the thread and pauses) or "stopped".
+    """
 
     prompt_tokens: int = 0
     tokens: int = 0
@@ -25,6 +29,7 @@ class Stats:
     decode_s: float = 0.0
     end: str = "length"
     records: list[Telemetry] = dataclasses.field(default_factory=list)
+    state: AnswerState = dataclasses.field(default_factory=AnswerState)
 
     @property
     def prefill_rate(self) -> float | None:
@@ -71,12 +76,15 @@ def draw(
     stop: Stop,
     make_room: Callable[[], bool],
     telemetry: bool = False,
+    on_token: Callable[[TokenState], None] | None = None,
 ) -> Iterator[str]:
     """Draws and evaluates at most max_tokens tokens after what the session holds, yielding text in whole UTF-8 characters.
 
     An end token (`ends`) closes the answer and is not evaluated. make_room is called when the context is full and says whether it found any.
-    stats is filled while it runs; telemetry collects one record a token.
+    stats is filled while it runs; telemetry collects one record a token. on_token is called with each token once it is evaluated, after its text
+    was yielded. Where the model's qig.regime.on_breakdown is "pause", the answer ends with the first token in breakdown.
     """
+    pauses = backend.metadata("qig.regime.on_breakdown") == "pause"
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     first = time.perf_counter()
     try:
@@ -99,8 +107,15 @@ def draw(
                 stats.end = "context"
                 break
             session.eval([token])
+            record = session.telemetry(session.pos - 1)
+            stats.state.add(record)
             if telemetry:
-                stats.records.append(session.telemetry(session.pos - 1))
+                stats.records.append(record)
+            if on_token:
+                on_token(TokenState(session.pos - 1, token, text, record))
+            if pauses and record.regime == BREAKDOWN:
+                stats.end = "breakdown"
+                break
     finally:
         rest = decoder.decode(b"", final=True)
     if rest:
@@ -117,6 +132,7 @@ def generate(
     stats: Stats,
     stop: Stop | None = None,
     telemetry: bool = False,
+    on_token: Callable[[TokenState], None] | None = None,
 ) -> Iterator[str]:
     """Continues a plain text (not repeated in what is yielded) on a fresh or running session.
 
@@ -151,4 +167,5 @@ def generate(
         stop=stop,
         make_room=keep_newer_half,
         telemetry=telemetry,
+        on_token=on_token,
     )

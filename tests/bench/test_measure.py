@@ -36,6 +36,8 @@ TINY = ModelConfig(
 def row(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     path = tmp_path_factory.mktemp("bench") / "tiny.gguf"
     write_random(TINY, "tiny", path)
+    words = path.with_name("words.txt")
+    words.write_text("A fox ran.\n")
     told: list[tuple[int, int, str]] = []
     measured = measure(
         path,
@@ -44,6 +46,8 @@ def row(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         decode=8,
         depths=[0, 100],
         repeat=2,
+        settings={"gate.margin": "3"},
+        text=words,
         progress=lambda done, total, what: told.append((done, total, what)),
     )
     assert told[0][0] == 0 and told[-1][0] == told[-1][1]
@@ -54,13 +58,16 @@ def test_row(row: dict[str, Any]) -> None:
     assert json.loads(json.dumps(row)) == row
     result = row["result"]
     assert (
-        row["schema"] == 1
+        row["schema"] == 2
+        and row["settings"] == {"gate.margin": "3"}
         and row["device"] == "laptop"
         and row["machine"]["cores"] >= 1
         and row["machine"]["memory_bytes"] > 0
     )
     assert result["name"] == "tiny" and result["threads"] == 1 and result["context"] == 108
     assert [d["depth"] for d in result["decode"]] == [0, 100]
+    assert [d["blocks_run"] for d in result["decode"]] == [result["n_layers"]] * 2 == [TINY.n_layers] * 2
+    assert 0 < result["decode"][1]["agency"] < 1 and result["tokens"].endswith("words.txt")  # the margin cuts
     for series in (result["prefill"]["tokens_per_second"], *(d["tokens_per_second"] for d in result["decode"])):
         assert len(series["samples"]) == 2 and all(s > 0 and math.isfinite(s) for s in series["samples"])
     assert result["peak_rss_bytes"] > result["file_bytes"] and result["bandwidth_bytes_per_second"] > 0

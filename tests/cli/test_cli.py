@@ -82,6 +82,15 @@ BAD = {
     "an unknown kernel set": ("chat {model} -p x --isa sse2", "isa = 'sse2' must be one of auto, "),
     "a negative temperature": ("chat {model} -p x --temperature -1", "--temperature"),
     "a temperature of nan": ("chat {model} -p x --temperature nan", "temperature"),
+    "an unknown setting": ("generate {model} -p x --set gate.marjin=4", "unknown setting 'gate.marjin' (known: gate.margin"),
+    "a setting out of range": ("chat {model} -p x --set gate.margin=-1", "gate.margin = '-1' must be a number of at least 0"),
+    "a setting that is no number": ("info {model} --set gate.margin=wide", "gate.margin = 'wide'"),
+    "a setting of a missing component": ("bench {model} --set regime.low=0.2", "regime.low cannot be set: the model has no regime detector"),
+    "a setting without a value": ("generate {model} -p x --set gate.margin", "--set gate.margin: KEY=VALUE"),
+    "a setting and a preset": ("info --preset qig-nano --set gate.margin=4", "--preset"),
+    "a setting for an emulated device": ("bench {model} --device rpi4 --set gate.margin=4", "--device rpi4"),
+    "two kinds of JSON": ("generate {model} -p x --json --telemetry-json", "one of them"),
+    "a text that is not there for bench": ("bench {model} --text {tmp}/none.txt", "none.txt"),
     "a large top-p": ("chat {model} -p x --top-p 1.5", "--top-p"),
     "a zero top-p": ("chat {model} -p x --top-p 0", "top_p = 0"),
     "no tokens": ("generate {model} -p x -n 0", "--max-tokens"),
@@ -186,14 +195,29 @@ def test_generate_is_text_on_stdout_and_status_on_stderr(qig_edge: Run, tiny_mod
     assert code == 0 and out.startswith("Once") and len(out) > 5 and not err
     assert qig_edge(*args).out == out
     code, again, err = qig_edge(*args, "--stats", "--telemetry")
-    assert (
-        again == out
-        and "tok/s" in err
-        and "first token" in err
-        and "memory" in err
-        and "phi 0." in err
-        and "agency" in err
-    )
+    assert again == out and "tok/s" in err and "first token" in err and "memory" in err
+    assert err.count("\n") == 1 + 12 + 2 and "phi 0." in err and "geometric 100%" in err
+
+
+def test_generate_as_json(qig_edge: Run, tiny_model: Path) -> None:
+    args = ["generate", tiny_model, "-p", "Once", "-n", 12, "--seed", 3, "-t", 1]
+    text = qig_edge(*args).out
+    code, out, err = qig_edge(*args, "--json")
+    told = json.loads(out)
+    assert code == 0 and not err and out.count("\n") == 1 and "Once" + told["text"] + "\n" == text
+    assert told["tokens"] == 12 and told["end"] == "length" and told["uncertain"] is False and told["blocks_run"] == 2
+    code, out, err = qig_edge(*args, "--telemetry-json")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert code == 0 and not err and len(lines) == 12 and all(line["regime"] == "geometric" for line in lines)
+    assert told["text"].startswith("".join(line["text"] for line in lines))
+
+
+def test_a_setting_changes_what_is_computed(qig_edge: Run, tiny_model: Path) -> None:
+    args = ["generate", tiny_model, "-p", "Once", "-n", 12, "--seed", 3, "-t", 1, "--json"]
+    code, out, _ = qig_edge(*args, "--set", "gate.margin=9", "--set", "gate.margin=1")  # the last one counts
+    assert code == 0 and json.loads(out)["agency"] < 1 == json.loads(qig_edge(*args).out)["agency"]
+    code, out, _ = qig_edge("info", tiny_model, "--json", "--set", "gate.margin=1.5")
+    assert code == 0 and json.loads(out)["settings"] == {"gate.margin": [1.5], "gate.threshold": [0.0]}
 
 
 def test_chat_answers_one_prompt(qig_edge: Run, tiny_model: Path) -> None:

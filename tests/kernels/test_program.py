@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -15,12 +16,14 @@ import termios
 import time
 from pathlib import Path
 
+import gguf
 import pytest
 
 from qig_edge.devices.host import program_path
 from qig_edge.runtime.backend import Sampling
 from qig_edge.runtime.chat import Chat
 from qig_edge.runtime.native import NativeModel, isa_list
+from qig_edge.runtime.state import FIELDS, REGIMES
 from qig_edge.runtime.stream import Stats, generate
 
 _spec = importlib.util.spec_from_file_location("qig_tiny", Path(__file__).with_name("tiny.py"))
@@ -114,18 +117,165 @@ def test_info(model: Path) -> None:
     assert "tiny" in text and "blk.1.ffn_down.weight" in text
 
 
-def test_telemetry_and_stats_go_to_stderr(model: Path) -> None:
-    done = run("generate", model, "-p", "ab", "-n", 5, "--greedy", "--telemetry", "--stats")
-    *lines, stats = done.stderr.decode().splitlines()
+def edge(*args: object, text: str = "") -> subprocess.CompletedProcess[bytes]:
+    """The same command through the package."""
+    command = [sys.executable, "-m", "qig_edge.cli", *map(str, args)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    return subprocess.run(command, input=text.encode(), capture_output=True, timeout=LIMIT, env=environment)
+
+
+def same_in_both(*args: object, text: str = "") -> tuple[str, str]:
+    """stdout and stderr of a command that both programs print alike."""
+    ours, theirs = run(*args, text=text), edge(*args, text=text)
+    assert ours.returncode == theirs.returncode == 0, (ours.stderr, theirs.stderr)
+    assert ours.stdout.decode() == theirs.stdout.decode() and ours.stderr.decode() == theirs.stderr.decode()
+    return ours.stdout.decode(), ours.stderr.decode()
+
+
+@pytest.mark.parametrize("settings", [(), ("--set", "gate.margin=2")], ids=["as it is", "gated"])
+def test_telemetry_is_the_packages(model: Path, settings: tuple[str, ...]) -> None:
+    asked = ("-p", "Hälp", "-n", 40, "--ctx", 24, *DRAWN, *settings)  # it slides
+    text, table = same_in_both("generate", model, *asked, "--telemetry")
+    head, *rows, means = table.splitlines()
+    assert len(rows) == 40 and head.split() == ["token", "regime", "phi", "confidence", "surprise", "drift", "blocks", "pairs"]
+    assert means.startswith("[mean of 40 tokens: phi 0.") and ("100%" in rows[-1]) == (not settings)
+    told, err = same_in_both("generate", model, *asked, "--telemetry-json")
+    lines = [json.loads(line) for line in told.splitlines()]
+    assert len(lines) == 40 and not err and lines[0]["pos"] == len("Hälp".encode())
+    pieces = "".join(line["text"] for line in lines)
+    assert text in ("Hälp" + pieces + "\n", "Hälp" + pieces + "\ufffd\n")
+    assert same_in_both("generate", model, *asked, "--telemetry-json", "--telemetry") == (told, table)
+
+
+def test_telemetry_lines_are_the_sessions_records(model: Path) -> None:
+    lines = [json.loads(line) for line in ok("generate", model, "-p", "ab", "-n", 5, "--greedy", "--telemetry-json").splitlines()]
     with NativeModel(model) as opened, opened.session() as session:
         list(generate(opened, session, "ab", sampling=Sampling.greedy(), max_tokens=5, stats=Stats()))
-        for at, line in enumerate(lines, 2 - (2 - len(opened.tokenize("ab")))):
-            record, kept = json.loads(line), session.telemetry(at)
-            assert record["pos"] == at and record["token"] == session.tokens[at]
-            assert record["bytes_read"] == kept.bytes_read
-            for field in ("phi", "surprise", "confidence", "agency", "curvature", "kappa"):
-                assert abs(record[field] - getattr(kept, field)) <= 1e-6 * max(1, abs(record[field]))
-    assert len(lines) == 5 and "answer 5 tokens" in stats and "memory" in stats
+        for at, line in enumerate(lines, len(opened.tokenize("ab"))):
+            record = session.telemetry(at)
+            assert line["pos"] == at and line["token"] == session.tokens[at] and line["regime"] == REGIMES[record.regime]
+            assert all(abs(line[name] - getattr(record, name)) <= 1e-8 * abs(line[name]) for name in FIELDS)
+    assert len(lines) == 5
+
+
+def test_chat_tells_means_and_why_it_ended(model: Path) -> None:
+    asked = ("chat", model, "-p", "q", "-n", 50, "--ctx", 10, *DRAWN)
+    out, err = same_in_both(*asked, "--telemetry")
+    assert out.endswith("\n") and err.startswith("[mean of ") and err.count("\n") == 1
+    assert json.loads(ok(*asked, "--json"))["end"] == "context"
+
+
+def test_a_context_of_one_token_slides(model: Path) -> None:
+    out, _ = same_in_both("generate", model, "-p", "a", "-n", 8, "--ctx", 1, *DRAWN, "--telemetry-json")
+    assert [json.loads(line)["pos"] for line in out.splitlines()] == [0] * 8
+
+
+def test_json_is_the_packages(model: Path) -> None:
+    def facts(done: subprocess.CompletedProcess[bytes]) -> list[dict[str, object]]:
+        assert done.returncode == 0, done.stderr
+        records = [json.loads(line) for line in done.stdout.splitlines()]
+        for record in records:
+            for name, value in record.items():
+                if name in FIELDS:
+                    record[name] = None if value is None else f"{value:.9g}"
+            assert record.pop("prefill_s") > 0 and record.pop("decode_s") >= 0
+        return records
+
+    asked = ("generate", model, "-p", "Hälp", "-n", 12, *DRAWN, "--json")
+    (record,) = facts(run(*asked))
+    assert [record] == facts(edge(*asked)) and record["end"] == "length" and record["uncertain"] is False
+    assert "Hälp" + str(record["text"]) + "\n" == ok(*asked[:-1]).decode()
+    asked = ("chat", model, "-n", 12, *DRAWN, "--json")
+    records = facts(run(*asked, text="hel\"lo\nä\n"))
+    assert records == facts(edge(*asked, text="hel\"lo\nä\n")) and [r["message"] for r in records] == ['hel"lo', "ä"]
+    assert list(records[0])[:5] == ["message", "answer", "end", "prompt_tokens", "tokens"]
+    broken = json.loads(ok("chat", model, "-n", 3, "--greedy", "--json", text=b"\xe2\x28\n"))
+    assert broken["message"] == "\ufffd("
+
+
+def test_stats_say_what_ran_where_the_model_decides(model: Path) -> None:
+    asked = ("generate", model, "-p", "ab", "-n", 9, *DRAWN, "--stats")
+    err = run(*asked).stderr.decode()
+    assert "answer 9 tokens" in err and "memory" in err and "blocks" not in err and err.count("\n") == 1
+    part = r"; blocks [\d.]+ of 2, pairs active \d+%, geometric 100%;"
+    gated = [*asked, "--set", "gate.margin=1"]
+    found = [re.search(part, done.stderr.decode()) for done in (run(*gated), edge(*gated))]
+    assert found[0] and found[1] and found[0].group() == found[1].group()
+
+
+@pytest.fixture(params=["mark", "pause"])
+def moody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> tuple[Path, str]:
+    """A model whose regime follows every token's own phi, with thresholds in the middle of the phis that its random weights give."""
+    plain = tiny._keys
+
+    def keys(writer: gguf.GGUFWriter, t: tiny.Tiny) -> None:
+        plain(writer, t)
+        writer.add_uint32("qig.mandatory_blocks", 1)
+        for name, value in (("low", 0.43), ("high", 0.56), ("smoothing", 1.0), ("hysteresis", 0.0), ("curvature", 0.0)):
+            writer.add_float32(f"qig.regime.{name}", value)
+        writer.add_string("qig.regime.on_breakdown", request.param)
+
+    monkeypatch.setattr(tiny, "_keys", keys)
+    tiny.write(tmp_path / "m.gguf", tiny.Tiny(type="Q8_0", vocab=262, context=96, layers=3))
+    return tmp_path / "m.gguf", request.param
+
+
+def test_breakdown_marks_or_pauses_in_both(moody: tuple[Path, str]) -> None:
+    model, on_breakdown = moody
+    asked = ("generate", model, "-p", "Once upon a time", "-n", 60, *DRAWN)
+    told = json.loads(ok(*asked, "--json"))
+    lines = [json.loads(line) for line in same_in_both(*asked, "--telemetry-json")[0].splitlines()]
+    seen = [line["regime"] for line in lines]
+    shares = {name: seen.count(name) / len(seen) for name in REGIMES}
+    assert told["uncertain"] and seen.count("breakdown") > 0 and all(abs(told["regimes"][n] - shares[n]) <= 1e-8 for n in REGIMES)
+    assert abs(told["blocks_run"] - sum(line["blocks_run"] for line in lines) / len(lines)) <= 1e-7
+    assert all(line["blocks_run"] == (1 if line["regime"] == "linear" else 3) for line in lines)  # curvature 0: breakdown goes on
+    text, err = same_in_both(*asked)
+    assert text[len("Once upon a time") : -1] == told["text"]
+    if on_breakdown == "pause":
+        assert told["end"] == "breakdown" and seen.index("breakdown") == len(seen) - 1 == told["tokens"] - 1 > 0
+        assert err == "(the model lost the thread: it stopped)\n"
+    else:
+        assert told["end"] == "length" and len(set(seen)) == 3 and told["tokens"] == 60
+        assert err == f"(uncertain: {seen.count('breakdown')} of 60 tokens in breakdown)\n"
+    parts = [re.search(r"; blocks .*?, uncertain;", done.stderr.decode()) for done in (run(*asked, "--stats"), edge(*asked, "--stats"))]
+    assert parts[0] and parts[1] and parts[0].group() == parts[1].group() and "breakdown" in parts[0].group()
+    talk = "hello there\nand now?\n"
+    out, err = same_in_both("chat", model, "-n", 20, *DRAWN, text=talk)
+    assert out.count("\n") >= 2 and ("it waits for you)" in err) == (on_breakdown == "pause")
+
+
+def test_settings_are_in_force_in_both(moody: tuple[Path, str]) -> None:
+    model, _ = moody
+    changed = ("--set", "regime.high=0.9", "--set", "regime.low=0.125", "--set", "gate.margin=4")
+    ours, theirs = (json.loads(done.stdout) for done in (run("info", model, "--json", *changed), edge("info", model, "--json", *changed)))
+    assert ours["settings"] == theirs["settings"] and set(ours["settings"]) > {"gate.margin", "regime.curvature", "regime.smoothing"}
+    assert [ours["settings"][key] for key in ("gate.margin", "regime.low")] == [[4], [0.125]]
+    assert "exit.threshold" not in ours["settings"] and "regime.low               0.125" in ok("info", model, *changed).decode()
+    calm = json.loads(ok("generate", model, "-p", "ab", "-n", 20, *DRAWN, *changed, "--json"))
+    assert not calm["uncertain"] and calm["end"] == "length"
+    bench = ("--prefill", 8, "--decode", 16, "--depths", "0", "--repeat", 1)
+    blocks = [
+        json.loads(ok("bench", model, "--json", *bench, "--set", f"regime.low={low}"))["decode"][0]["blocks_run"]
+        for low in (0, 0.4, 0.55)
+    ]
+    assert blocks[0] == 3 and blocks[0] > blocks[2] >= 1 and blocks[1] >= blocks[2]
+
+
+def test_bench_on_a_text(model: Path, tmp_path: Path) -> None:
+    words = tmp_path / "words.txt"
+    words.write_text("The fox ran over the hill.\n")
+    small = ("--prefill", 8, "--decode", 8, "--depths", "20", "--repeat", 1, "--set", "gate.margin=2")
+    told = [json.loads(ok("bench", model, "--json", *small, *more)) for more in ((), ("--text", words))]
+    assert [t["tokens"] for t in told] == ["random", str(words)]
+    assert 0 < told[1]["decode"][0]["agency"] < 1 and told[0]["decode"][0]["agency"] != told[1]["decode"][0]["agency"]
+    with NativeModel(model, settings={"gate.margin": "2"}) as opened, opened.session() as session:
+        ids = opened.tokenize(words.read_text())
+        session.eval((ids * 2)[:20])
+        for token in (ids * 2)[20:28]:
+            session.eval([token])
+        mean = sum(session.telemetry(at).agency for at in range(20, 28)) / 8
+    assert abs(told[1]["decode"][0]["agency"] - mean) <= 1e-6
 
 
 def test_bench(model: Path) -> None:
@@ -148,6 +298,7 @@ def test_bench(model: Path) -> None:
         cache_row = session.cache_bytes / session.n_ctx
         mean = opened.info.weight_bytes + cache_row * (30 + (1 + 8) / 2)
         assert abs(told["decode"][1]["bytes_per_token"] - mean) <= 1  # nothing is gated: every visible row is read
+    assert [d["blocks_run"] for d in told["decode"][:2]] == [2, 2] and [d["agency"] for d in told["decode"][:2]] == [1, 1]
     assert told["peak_rss_bytes"] > 0 and told["bandwidth_bytes_per_second"] > 0
     assert told["peak_rss_bytes"] < told["file_bytes"] + told["cache_bytes"] + 16 * 2**20
     table = ok("bench", model, "--prefill", 500, "--decode", 4, "--depths", "0", "--repeat", 1).decode()
@@ -164,6 +315,11 @@ def test_bench(model: Path) -> None:
         ("generate", "MODEL", "-p", "x", "--isa", "z80"), ("generate", "MODEL", "-p", "x", "--cache", "f64"), ("generate", "MISSING", "-p", "x"),
         ("generate", "TEXT", "-p", "x"), ("chat", "TEXT"), ("chat", "MODEL", "--system", "s" * 90), ("chat", "MODEL", "-p", "q" * 300),
         ("info", "MISSING"), ("info", "MODEL", "--stats"), ("bench", "MODEL", "--depths", "1,,2"), ("bench", "MODEL", "--depths", "x"),
+        ("generate", "MODEL", "-p", "x", "--set", "gate.margin"), ("generate", "MODEL", "-p", "x", "--set", "gate.margin=-1"),
+        ("chat", "MODEL", "--set", "gate.margin=many"), ("bench", "MODEL", "--set", "gate.marjin=4"), ("info", "MODEL", "--set", "regime.low=0.2"),
+        ("info", "MODEL", "--set", "=4"), ("info", "MODEL", "--set", "k" * 80 + "=4"), ("chat", "MODEL", "--telemetry-json"),
+        ("generate", "MODEL", "-p", "x", "--json", "--telemetry-json"), ("bench", "MODEL", "--text", "MISSING"),
+        ("bench", "MODEL", "--text", "FOLDER"),
         ("bench", "TEXT", "--json"), ("bench", "MODEL", "--threads", "1000"), ("generate", "FOLDER", "-p", "x"),
     ],
     ids=lambda a: " ".join(a)[:50] or "nothing",

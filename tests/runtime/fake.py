@@ -18,6 +18,10 @@ class FakeBackend:
         self.eos, self.eot, self.n_ctx = EOS, eot, n_ctx
         self.script = [t for a in answers for t in [*a, EOT]]
         self.closed = False
+        self.described: dict[str, str] = {}
+
+    def metadata(self, key: str) -> str | None:
+        return self.described.get(key)
 
     def tokenize(self, text: str | bytes, *, parse_special: bool = False) -> list[int]:
         return list(text.encode() if isinstance(text, str) else text)
@@ -43,6 +47,7 @@ class FakeSession:
         self.slides: list[tuple[int, int]] = []
         self.evals: list[int] = []
         self.cache_bytes = 8 * n_ctx
+        self.regimes: dict[int, int] = {}  # position: regime, where it is not 1
 
     @property
     def pos(self) -> int:
@@ -73,7 +78,7 @@ class FakeSession:
 
     def telemetry(self, pos: int) -> Telemetry:
         assert 0 <= pos < self.pos
-        return Telemetry(0.5, 0.25, 0.125, 0.2, 0.1, 64.0, 0.3, 1, 4, 1000)
+        return Telemetry(0.5, 0.25, 0.125, 0.2, 0.1, 64.0, 0.3, self.regimes.get(pos, 1), 4, 1000)
 
     def rollback(self, pos: int) -> None:
         del self.history[pos:]

@@ -86,6 +86,11 @@ def test_protocols(model: NativeModel, session: NativeSession) -> None:
     assert isinstance(model, Backend) and isinstance(session, Session)
 
 
+def test_settings_in_force(tiny_model: Path) -> None:
+    with NativeModel(tiny_model, settings={"gate.margin": "2.5"}) as changed:
+        assert changed.settings() == {"gate.margin": [2.5], "gate.threshold": [0.0]}
+
+
 def test_info_and_tensors(model: NativeModel, tiny_model: Path) -> None:
     info = model.info
     assert (info.vocab_size, info.d_model, info.n_layers, info.context_length) == (320, 64, 2, 64)
