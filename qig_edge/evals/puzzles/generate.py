@@ -1,4 +1,4 @@
-"""Streams of problems: seeded, balanced over families and levels, split by a hash of the instance.
+"""Streams of problems: seeded, balanced over families, split by a hash of the instance.
 
     for problem in problems(1000, seed=0, split="test", levels=(1, 2)):
         print(problem.prompt, problem.answer)
@@ -65,9 +65,10 @@ def problems(
     levels: Sequence[int] = LEVELS,
     families: Sequence[str] = tuple(FAMILIES),
 ) -> Iterator[Problem]:
-    """count problems; every run of len(families) x len(levels) holds each family's each level once, in random order.
+    """count problems, in rounds of random order that hold each family's each level: once in the test split, 6 - level times in the train split.
 
-    Test instances do not repeat until a family's level has no new one left; training instances repeat as they are drawn.
+    A hard problem takes several times the tokens of an easy one: so no level gets twice the tokens of another, and what the hard
+    ones build on is met often. Test instances do not repeat until a family's level has no new one left; training instances repeat as they are drawn.
     The same arguments give the same problems, a longer stream begins with the shorter one. Raises ConfigError for an unknown split, level or family.
     """
     if split not in SPLITS:
@@ -81,13 +82,19 @@ def problems(
     return _stream(count, seed, split, [(family, level) for family in families for level in levels])
 
 
+def weight_of(level: int, split: str) -> int:
+    """How often a round holds a level of a family."""
+    return 1 if split == "test" else LEVELS[-1] + 1 - level
+
+
 def _stream(count: int, seed: int, split: str, cells: list[tuple[str, int]]) -> Iterator[Problem]:
     turns = random.Random(f"puzzles:{split}:{seed}")
     draws = {cell: _cell(*cell, seed, split) for cell in cells}
+    in_round = [cell for cell in cells for _ in range(weight_of(cell[1], split))]
     round_: list[tuple[str, int]] = []
     for _ in range(count):
         if not round_:
-            round_ = turns.sample(cells, len(cells))
+            round_ = turns.sample(in_round, len(in_round))
         yield next(draws[round_.pop()])
 
 
