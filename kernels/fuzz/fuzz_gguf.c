@@ -66,7 +66,12 @@ static void use_session(qig_model *m) {
     if (!rc) rc = qig_session_sample(session, &token, err, sizeof err);
     if (rc ? !err[0] : token < 0 || token > last) abort();
     qig_telemetry record;
-    if (qig_session_pos(session) == 3) qig_session_telemetry(session, 2, &record);
+    if (qig_session_pos(session) == 3) {
+        qig_session_telemetry(session, 2, &record);
+        if (record.blocks_run < 1 || record.regime < 0 || record.regime > 2) abort();
+        if (qig_session_rollback(session, 1, err, sizeof err) || qig_session_eval(session, tokens, 2, NULL, err, sizeof err)) abort();
+        if (qig_session_slide(session, 1, 1, err, sizeof err) || qig_session_pos(session) != 2) abort();
+    }
     qig_session_free(session);
 }
 
@@ -87,6 +92,9 @@ static void use_model(qig_model *m, const uint8_t *data, size_t size) {
         for (size_t i = 0; i < sizeof(qig_layer) / sizeof *part; i++)
             if (part[i].data) touch(part[i].data, (uint64_t)part[i].ne1 * part[i].row_bytes);
     }
+    const qig_tensor *depth[] = {&m->token_scale, &m->depth.modes, &m->depth.symmetry, &m->depth.integrator.attn_q, &m->depth.integrator.ffn_up};
+    for (size_t i = 0; i < sizeof depth / sizeof *depth; i++)
+        if (depth[i]->data) touch(depth[i]->data, (uint64_t)depth[i]->ne1 * depth[i]->row_bytes);
     size_t len;
     const char *template = qig_model_meta_str(m, "tokenizer.chat_template", &len);
     if (template) touch(template, len);

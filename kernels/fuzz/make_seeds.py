@@ -173,6 +173,53 @@ def tiny(state: str = "pure", matrix: int = TYPE_Q4_0, head_rank: int = 0) -> Fi
     return File(keys, tensors)
 
 
+def deep(rule: str = "probe") -> File:
+    """A valid model of three blocks with every component there is: the first block mandatory, exits after one and two."""
+    f, d, vocab = tiny("diagonal"), 32, len(byte_texts()) + len(MERGES) + len(CONTROLS)
+    one = dict(f.tensors)
+    for prefix in ("blk.1", "blk.2", "integrator"):
+        for name, t in one.items():
+            if name.startswith("blk.0."):
+                name = prefix + name[5:]
+                f.tensors[name] = Tensor(name, list(t.ne), t.type, data=t.data)
+    u32 = lambda v: (U32, struct.pack("<I", v))  # noqa: E731
+    f32 = lambda v: (F32, struct.pack("<f", v))  # noqa: E731
+    f.keys |= {
+        "qig.block_count": u32(3),
+        "qig.gate.learnt": (BOOL, b"\1"),
+        "qig.code_rate.max_entropy": f32(0.9),
+        "qig.mandatory_blocks": u32(1),
+        "qig.shallow_length": u32(32),
+        **{f"qig.regime.{n}": f32(v) for n, v in (("low", 0.3), ("high", 0.7), ("smoothing", 0.25), ("hysteresis", 0.02), ("curvature", 0.5))},
+        "qig.regime.coupling": (ARRAY, array(F32, 3, struct.pack("<3f", 0.9, 1, 1.1))),
+        "qig.regime.on_breakdown": (STRING, string("mark")),
+        "qig.exit.blocks": (ARRAY, array(U32, 2, struct.pack("<2I", 1, 2))),
+        "qig.exit.thresholds": (ARRAY, array(F32, 2, struct.pack("<2f", 0.1, 0.2))),
+        "qig.exit.rule": (STRING, string(rule)),
+        "qig.decoherence.threshold": f32(3),
+        "qig.recursion.min_loops": u32(1),
+        "qig.recursion.max_loops": u32(3),
+        "qig.recursion.min_phi": f32(0.5),
+        "qig.symmetry.rank": u32(2),
+        "qig.confidence.scale": f32(0.8),
+        "qig.confidence.bias": f32(0.1),
+        "qig.draft_blocks": u32(1),
+    }
+    vectors = {f"{p}.attn_gate.weight": struct.pack("<2f", 0, 0.2) for p in ("blk.0", "blk.1", "blk.2", "integrator")}
+    vectors |= {f"blk.{n}.ffn_route.weight": struct.pack("<2f", 0.1, 0.5) for n in (1, 2)}
+    if rule == "probe":
+        vectors |= {f"blk.{n}.exit_probe.weight": struct.pack(f"<{d + 1}f", *[0.1] * (d + 1)) for n in (0, 1)}
+    vectors["token_scale.weight"] = struct.pack(f"<{vocab}f", *[1.25] * vocab)
+    shapes = {f"blk.{n}.ffn_shallow_{m}.weight": ([d, 32], TYPE_Q4_0) for n in (1, 2) for m in ("up", "down")}
+    shapes |= {"decoherence_modes.weight": ([d, 8], TYPE_F32), "symmetry.weight": ([d, 2], TYPE_F32)}
+    f.tensors |= {name: Tensor(name, [len(data) // 4], TYPE_F32, data=data) for name, data in vectors.items()}
+    f.tensors |= {name: Tensor(name, ne, kind) for name, (ne, kind) in shapes.items()}
+    for name in ("blk.0.ffn_down", "integrator.ffn_down"):
+        del f.tensors[f"{name}.weight"]
+        f.tensors[f"{name}_t.weight"] = Tensor(f"{name}_t.weight", [d, 32], TYPE_Q4_0)
+    return f
+
+
 def valid() -> dict[str, bytes]:
     """Files that libqig must open."""
     return {
@@ -184,6 +231,8 @@ def valid() -> dict[str, bytes]:
         "no_chat": without(tiny(), "qig.chat.").render(),
         "alignment_8": aligned(tiny(), 8).render(),
         "alignment_4096": aligned(tiny(), 4096).render(),
+        "deep_probe": deep("probe").render(),
+        "deep_bures": deep("bures").render(),
     }
 
 
@@ -216,6 +265,101 @@ def with_file(change: Callable[[File], object]) -> bytes:
     f = tiny("diagonal")
     change(f)
     return f.render()
+
+
+def with_deep(key: str, kind: int = 0, value: bytes | None = None, rule: str = "probe") -> bytes:
+    """The model of every component with one key changed, or without it."""
+    f = deep(rule)
+    if value is None:
+        f.keys.pop(key)
+    else:
+        f.keys[key] = kind, value
+    return f.render()
+
+
+def with_deep_tensor(tensor: str, /, **fields: object) -> bytes:
+    f = deep()
+    for attribute, value in fields.items():
+        setattr(f.tensors[tensor], attribute, value)
+    return f.render()
+
+
+def hostile_depth() -> dict[str, tuple[bytes, str]]:
+    """Lies about depth: numbers beyond their range, groups in part, lists that do not fit, tensors that are missing or too much."""
+    f32 = lambda *v: struct.pack(f"<{len(v)}f", *v)  # noqa: E731
+    u32 = lambda *v: struct.pack(f"<{len(v)}I", *v)  # noqa: E731
+    nan, probe = float("nan"), "blk.0.exit_probe.weight"
+    out: dict[str, tuple[bytes, str]] = {
+        "mandatory_0": (with_deep("qig.mandatory_blocks", U32, u32(0)), "qig.mandatory_blocks is 0"),
+        "mandatory_4": (with_deep("qig.mandatory_blocks", U32, u32(4)), "qig.mandatory_blocks is 4"),
+        "mandatory_of_f32": (with_deep("qig.mandatory_blocks", F32, f32(1)), "must be a u32"),
+        "shallow_huge": (with_deep("qig.shallow_length", U32, u32(0xFFFFFFFF)), "qig.shallow_length is 4294967295"),
+        "shallow_other": (with_deep("qig.shallow_length", U32, u32(64)), "ffn_shallow_up.weight is [32, 32], it must be [64, 32]"),
+        "shallow_0": (with_deep("qig.shallow_length", U32, u32(0)), "has no place"),
+        "draft_2": (with_deep("qig.draft_blocks", U32, u32(2)), "qig.draft_blocks is 2"),
+        "symmetry_32": (with_deep("qig.symmetry.rank", U32, u32(32)), "qig.symmetry.rank is 32"),
+        "symmetry_absent": (with_deep("qig.symmetry.rank"), "symmetry.weight has no place"),
+        "symmetry_of_f16": (with_deep_tensor("symmetry.weight", type=TYPE_F16), "symmetry.weight is F16, it must be F32"),
+        "regime_in_part": (with_deep("qig.regime.high"), "'qig.regime.high' is missing: the regime detector needs all of its 5 keys"),
+        "regime_crossed": (with_deep("qig.regime.low", F32, f32(0.7)), "qig.regime.low is 0.7, it must be in [0, 0.7)"),
+        "regime_smoothing_0": (with_deep("qig.regime.smoothing", F32, f32(0)), "qig.regime.smoothing is 0, it must be in (0, 1]"),
+        "regime_curvature_4": (with_deep("qig.regime.curvature", F32, f32(4)), "qig.regime.curvature is 4"),
+        "regime_coupling_0": (with_deep("qig.regime.coupling", ARRAY, array(F32, 3, f32(1, 0, 1))), "qig.regime.coupling[1] is 0"),
+        "regime_coupling_2": (with_deep("qig.regime.coupling", ARRAY, array(F32, 2, f32(1, 1))), "must be an array of 3 f32"),
+        "regime_coupling_nan": (with_deep("qig.regime.coupling", ARRAY, array(F32, 3, f32(1, nan, 1))), "qig.regime.coupling[1] is nan"),
+        "on_breakdown_stop": (with_deep("qig.regime.on_breakdown", STRING, string("stop")), "'stop' is not run by this build (mark, pause)"),
+        "exits_none": (with_deep("qig.exit.blocks", ARRAY, array(U32, 0, b"")), "must be an array of 1 to 3 u32"),
+        "exits_of_u64": (with_deep("qig.exit.blocks", ARRAY, array(U64, 2, struct.pack("<2Q", 1, 2))), "must be an array of 1 to 3 u32"),
+        "exits_of_u8": (with_deep("qig.exit.blocks", ARRAY, array(U8, 2, b"\1\2")), "must be an array of 1 to 3 u32"),
+        "exits_falling": (with_deep("qig.exit.blocks", ARRAY, array(U32, 2, u32(2, 1))), "qig.exit.blocks[1] is 1, it must be in [3, 3)"),
+        "exits_twice": (with_deep("qig.exit.blocks", ARRAY, array(U32, 2, u32(1, 1))), "qig.exit.blocks[1] is 1, it must be in [2, 3)"),
+        "exit_at_0": (with_deep("qig.exit.blocks", ARRAY, array(U32, 2, u32(0, 1))), "qig.exit.blocks[0] is 0"),
+        "exit_at_the_end": (with_deep("qig.exit.blocks", ARRAY, array(U32, 2, u32(1, 3))), "qig.exit.blocks[1] is 3"),
+        "exit_huge": (with_deep("qig.exit.blocks", ARRAY, array(U32, 2, u32(1, 0xFFFFFFFF))), "qig.exit.blocks[1] is 4294967295"),
+        "exit_thresholds_3": (with_deep("qig.exit.thresholds", ARRAY, array(F32, 3, f32(0, 0, 0))), "must be an array of 2 f32"),
+        "exit_threshold_2": (with_deep("qig.exit.thresholds", ARRAY, array(F32, 2, f32(0, 2))), "qig.exit.thresholds[1] is 2"),
+        "exit_threshold_nan": (with_deep("qig.exit.thresholds", ARRAY, array(F32, 2, f32(nan, 0))), "qig.exit.thresholds[0] is nan"),
+        "exit_rule_coin": (with_deep("qig.exit.rule", STRING, string("coin")), "rule 'coin' is not run by this build (bures, probe)"),
+        "exit_rule_absent": (with_deep("qig.exit.rule"), "'qig.exit.rule' is missing: an early exit needs all of its 3 keys"),
+        "exit_rule_bures": (with_deep("qig.exit.rule", STRING, string("bures")), "exit_probe.weight has no place"),
+        "exit_probe_short": (with_deep_tensor(probe, ne=[32], data=f32(*[0.0] * 32)), f"{probe} is [32], it must be [33]"),
+        "exit_probe_inf": (with_deep_tensor(probe, data=f32(*[0.0] * 32, float("inf"))), f"{probe}[32] is inf"),
+        "decoherence_0": (with_deep("qig.decoherence.threshold", F32, f32(0)), "qig.decoherence.threshold is 0"),
+        "decoherence_absent": (with_deep("qig.decoherence.threshold"), "decoherence_modes.weight has no place"),
+        "modes_many": (with_deep_tensor("decoherence_modes.weight", ne=[32, 33]), "decoherence_modes.weight is [33, 32], it must be [32, 32]"),
+        "modes_vector": (with_deep_tensor("decoherence_modes.weight", ne=[32]), "decoherence_modes.weight is [32], it must be"),
+        "loops_0": (with_deep("qig.recursion.min_loops", U32, u32(0)), "qig.recursion.min_loops is 0"),
+        "loops_65": (with_deep("qig.recursion.max_loops", U32, u32(65)), "qig.recursion.max_loops is 65"),
+        "loops_crossed": (with_deep("qig.recursion.min_loops", U32, u32(4)), "qig.recursion.min_loops is 4, above"),
+        "min_phi_nan": (with_deep("qig.recursion.min_phi", F32, f32(nan)), "qig.recursion.min_phi is nan"),
+        "integrator_in_part": (with_deep_tensor("integrator.attn_q.weight", name="integrator.attn_z.weight"), "integrator.attn_q.weight is missing"),
+        "gates_absent": (with_deep("qig.gate.learnt"), "attn_gate.weight has no place"),
+        "gates_of_u32": (with_deep("qig.gate.learnt", U32, u32(1)), "must be a bool"),
+        "gate_1": (with_deep_tensor("blk.1.attn_gate.weight", data=f32(0, 1)), "blk.1.attn_gate.weight[1] is 1"),
+        "gate_negative": (with_deep_tensor("integrator.attn_gate.weight", data=f32(-0.1, 0)), "integrator.attn_gate.weight[0] is -0.1"),
+        "route_nan": (with_deep_tensor("blk.2.ffn_route.weight", data=f32(nan, 0)), "blk.2.ffn_route.weight[0] is nan"),
+        "code_rate_1": (with_deep("qig.code_rate.max_entropy", F32, f32(1)), "qig.code_rate.max_entropy is 1"),
+        "code_rate_absent": (with_deep("qig.code_rate.max_entropy"), "token_scale.weight has no place"),
+        "token_scale_small": (with_deep_tensor("token_scale.weight", data=f32(*[0.5] * 270)), "token_scale.weight[0] is 0.5"),
+        "confidence_in_part": (with_deep("qig.confidence.bias"), "'qig.confidence.bias' is missing"),
+        "confidence_scale_0": (with_deep("qig.confidence.scale", F32, f32(0)), "qig.confidence.scale is 0"),
+    }
+    f = deep()
+    f.tensors["twice"] = Tensor("blk.1.ffn_down_t.weight", [32, 32], TYPE_Q4_0)
+    out["down_twice"] = f.render(), "blk.1.ffn_down.weight has no place"
+    f = deep()
+    for key in ("qig.exit.blocks", "qig.exit.thresholds", "qig.exit.rule"):
+        f.keys.pop(key)
+    out["decoherence_without_exits"] = f.render(), "states collapse at exits"
+    f = deep()
+    f.keys["qig.feed_forward_length"] = U32, u32(33)
+    for name, t in f.tensors.items():
+        if ".ffn_up." in name or ".ffn_down_t." in name:
+            t.ne = [32, 33]
+        elif ".ffn_down." in name:
+            t.ne, t.type = [33, 32], TYPE_F16
+    out["down_t_ragged"] = f.render(), "must be whole blocks of 32"
+    return out
 
 
 def hostile() -> dict[str, tuple[bytes, str]]:
@@ -343,6 +487,7 @@ def hostile() -> dict[str, tuple[bytes, str]]:
     out["token_twice"] = with_key("tokenizer.ggml.tokens", ARRAY, tokens.replace(string("hell"), string("he"))), "have the same text"
     out["control_twice"] = with_key("tokenizer.ggml.tokens", ARRAY, tokens.replace(string("<|user|>"), string("<|system|>"))), "have the same text"
     out["control_too_long"] = with_key("tokenizer.ggml.tokens", ARRAY, tokens.replace(string("<|user|>"), string("u" * 257))), "has 257 bytes of text"
+    out |= hostile_depth()
     whole = tiny().render()
     out["tensor_at_the_end"] = with_tensor(q, offset=len(whole) // 32 * 32), f"truncated: tensor {q} ends at byte"
     return out

@@ -66,7 +66,8 @@ def test_valid_opens(name: str, tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     path.write_bytes(VALID[name])
     with NativeModel(path) as model:
-        assert (model.info.vocab_size, model.info.d_model, model.info.n_layers, model.info.head_dim) == (270, 32, 1, 16)
+        layers = 3 if name.startswith("deep") else 1
+        assert (model.info.vocab_size, model.info.d_model, model.info.n_layers, model.info.head_dim) == (270, 32, layers, 16)
         assert model.info.file_bytes == len(VALID[name])
         assert (model.eot is None) == (name == "no_chat")
         assert model.metadata("tokenizer.chat_template") == "{{ messages }}"
