@@ -4,6 +4,9 @@
 #include <math.h>
 #include <string.h>
 
+/* Columns of ffn_down_t that a piece takes at least: a narrower part of a row wastes the cache lines at its ends, and walks the whole list for it. */
+enum { ROW_PART = 128 };
+
 /* phi [S] of one query or key vector [C]; gain: of the diagonal state. */
 static void state_of(const qig_model *m, const float *vec, float gain, const float *turn, float *phi) {
     const int c = m->head_dim;
@@ -236,7 +239,7 @@ static void feed_forward(pass *a, const qig_tensor *up, const qig_tensor *down, 
         return;
     }
     qig_phase(a, gather_units, rows, 1);
-    qig_phase(a, sum_unit_rows, a->s->model->d_model, QIG_BLOCK);
+    qig_phase(a, sum_unit_rows, a->s->model->d_model, ROW_PART);
     for (int32_t k = 0; k < rows; k++) a->s->sums[a->list[first + k]].weight_bytes += (double)a->s->n_units[k] * (double)down_t->row_bytes;
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,8 +12,10 @@ import typer
 from qig_edge.errors import CheckpointError, ConfigError, MissingExtra
 
 if TYPE_CHECKING:
+    from qig_edge.convert.gguf_writer import Written
     from qig_edge.convert.recipe import Recipe
     from qig_edge.convert.verify import Report
+    from qig_edge.devices.profile import Profile
 
 SMALL = 20_000_000  # parameters
 
@@ -31,6 +35,20 @@ def command(
         str | None,
         typer.Option("--name", help="Name of the model inside the file [default: that of the run's folder]."),
     ] = None,
+    ffn_down: Annotated[
+        str,
+        typer.Option(
+            "--ffn-down",
+            metavar="auto|dense|sparse",
+            help="How the feed-forward's second matrix is stored: dense is read whole, sparse by active units, auto measures which is faster.",
+        ),
+    ] = "auto",
+    device: Annotated[
+        str,
+        typer.Option(
+            help="Where the file will run: laptop (this machine), rpi4, rpi5 or android; for --ffn-down auto."
+        ),
+    ] = "laptop",
     force: Annotated[bool, typer.Option("--force", help="Replace the file where it exists.")] = False,
     verify: Annotated[
         bool, typer.Option("--verify/--no-verify", help="Compare the file with the checkpoint on held-out text.")
@@ -42,8 +60,12 @@ def command(
 ) -> None:
     """Convert a checkpoint to GGUF, and show what it costs against the checkpoint. The file appears whole or not at all."""
     from qig_edge.convert.names import check_format
+    from qig_edge.convert.orientation import check_choice
     from qig_edge.convert.recipe import load_recipe
+    from qig_edge.devices.profile import load_profile
 
+    check_choice(ffn_down)
+    profile = load_profile(device)
     chosen = [r for r, given in (("q4", q4), ("q8", q8), ("f16", f16), ("f32", f32)) if given] or ["q4"]
     if len(chosen) > 1:
         raise ConfigError(f"--{' and --'.join(chosen)} exclude each other: give one of --q4, --q8, --f16, --f32")
@@ -69,12 +91,12 @@ def command(
         )
     if out.exists() and not force:
         raise ConfigError(f"'{out}' exists: choose another name with -o, or replace it with --force")
-    notes, report, facts = _convert(folder, out, recipe, name, verify, verify_text)
+    notes, report, facts = _convert(folder, out, recipe, name, verify, verify_text, ffn_down, profile)
     if as_json:
         import dataclasses
         import json
 
-        shown = dataclasses.asdict(report) if report else facts
+        shown = facts | (dataclasses.asdict(report) if report else {})
         print(json.dumps({"file": str(out), "checkpoint": str(folder), "recipe": recipe.name, **shown, "notes": notes}))
     else:
         print(out)
@@ -87,14 +109,20 @@ def run_name(folder: Path) -> str:
 
 
 def _convert(
-    folder: Path, out: Path, recipe: Recipe, name: str, verify: bool, text: Path | None
+    folder: Path,
+    out: Path,
+    recipe: Recipe,
+    name: str,
+    verify: bool,
+    text: Path | None,
+    ffn_down: str,
+    profile: Profile,
 ) -> tuple[list[str], Report | None, dict[str, Any]]:
-    """Writes, opens and compares under a partial name; only then `out` appears. Returns notes, the comparison, and the file's size."""
-    import os
-
+    """Writes, opens and compares under a partial name; only then `out` appears. Returns notes, the comparison, and size and orientation."""
     import torch
 
     from qig_edge.cli.progress import Steps
+    from qig_edge.convert import orientation
     from qig_edge.convert import verify as verification
     from qig_edge.convert.gguf_writer import write_gguf
     from qig_edge.runtime.files import replacing
@@ -107,22 +135,41 @@ def _convert(
         torch.set_num_threads(1)  # threads of small products wait for each other more than they compute
     with _stoppable(), Steps(f"reading {folder}") as steps:
         model, tokenizer = checkpoints.load_model(folder), load_tokenizer(folder)
-        with replacing(out) as partial:
-            try:
-                written = write_gguf(
-                    partial,
+
+        def write(path: Path, sparse: bool) -> Written:
+            kind = "sparse" if sparse else "dense"
+            return _written(
+                out,
+                path,
+                lambda: write_gguf(
+                    path,
                     model,
                     tokenizer,
                     recipe,
                     name,
-                    lambda done, total: steps(done, total, f"writing {out.name}"),
-                )
-                with partial.open("rb") as file:
-                    os.fsync(file.fileno())
-            except OSError as e:
-                # numpy tells of a short write only how many bytes it was short
-                why = e.strerror or "the disk took only a part of it: it is full, or a limit holds"
-                raise CheckpointError(f"cannot write '{out}': {why}; nothing was left there") from None
+                    lambda done, total: steps(done, total, f"writing {out.name} ({kind})"),
+                    sparse_down=sparse,
+                ),
+            )
+
+        with replacing(out) as partial:
+            written = write(partial, ffn_down == "sparse")
+            choice = orientation.Orientation(ffn_down == "sparse", f"{ffn_down}, as asked for")
+            if ffn_down == "auto":
+                with NativeModel(partial) as dense, _beside(partial) as second:
+                    held_out = verification.held_out(folder, dense, tokenizer, text)
+                    share = orientation.active_share(model, recipe, held_out.sample(orientation.SAMPLE))
+                    decided = orientation.of_profile(profile, share)
+                    if decided is None or decided.sparse:
+                        other = write(second, True)
+                    if decided is None:
+                        steps(0, 1, "timing dense and sparse")
+                        with NativeModel(second) as sparse:
+                            decided = orientation.by_time(share, dense, sparse, held_out)
+                    choice = decided
+                    if choice.sparse:
+                        second.replace(partial)
+                        written = other
             with NativeModel(partial) as opened:
                 file_bytes, parameters, bits = verification.size(opened)
                 if verify:
@@ -130,14 +177,40 @@ def _convert(
                     report = verification.compare(
                         model, opened, held_out, progress=lambda done, total: steps(done, total, "comparing")
                     )
-        for line in [*_table(name, recipe, file_bytes, parameters, bits, report), *written.notes]:
+        for line in [*_table(name, recipe, file_bytes, parameters, bits, choice.why, report), *written.notes]:
             steps.say(line)
-    return written.notes, report, {"file_bytes": file_bytes, "parameters": parameters, "bits_per_weight": bits}
+    facts = {"file_bytes": file_bytes, "parameters": parameters, "bits_per_weight": bits}
+    stored = {"ffn_down": "sparse" if choice.sparse else "dense", "active_share": choice.share, "decode": choice.decode}
+    return written.notes, report, {**facts, **stored, "ffn_down_why": choice.why}
+
+
+def _written(out: Path, partial: Path, write: Callable[[], Written]) -> Written:
+    """What `write` makes of `partial`, on the disk; a disk that refuses is told with the name of the file that was wanted, `out`."""
+    import os
+
+    try:
+        written = write()
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+    except OSError as e:
+        # numpy tells of a short write only how many bytes it was short
+        why = e.strerror or "the disk took only a part of it: it is full, or a limit holds"
+        raise CheckpointError(f"cannot write '{out}': {why}; nothing was left there") from None
+    return written
+
+
+@contextlib.contextmanager
+def _beside(partial: Path) -> Iterator[Path]:
+    """The name of a second partial file, removed in the end."""
+    second = partial.with_name(f"{partial.name}.sparse.partial")
+    try:
+        yield second
+    finally:
+        second.unlink(missing_ok=True)
 
 
 def _stoppable() -> Any:
     """SIGTERM and SIGHUP unwind like Ctrl-C while this lasts, so that the partial file goes away."""
-    import contextlib
     import signal
 
     def stop(number: int, frame: Any) -> None:
@@ -153,13 +226,14 @@ def _stoppable() -> Any:
 
 
 def _table(
-    name: str, recipe: Recipe, file_bytes: int, parameters: int, bits: float, report: Report | None
+    name: str, recipe: Recipe, file_bytes: int, parameters: int, bits: float, orientation: str, report: Report | None
 ) -> list[str]:
     """The result in aligned lines."""
     rows = [
         ("model", f"{name}, {parameters / 1e6:.2f}M parameters"),
         ("types", recipe.what),
         ("size", f"{file_bytes / 1e6:.2f} MB, {bits:.2f} bits a weight"),
+        ("ffn_down", orientation),
     ]
     if report is not None:
         worse = (

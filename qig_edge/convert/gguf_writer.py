@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from qig_edge.convert.keys import add_model_keys
 from qig_edge.convert.names import TensorName, check_format, tensor_names
-from qig_edge.convert.recipe import BLOCK, Recipe
+from qig_edge.convert.recipe import BLOCK, Recipe, odd_width
 from qig_edge.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -40,17 +40,18 @@ def write_gguf(
     recipe: Recipe,
     name: str,
     progress: Callable[[int, int], None] | None = None,
+    sparse_down: bool = False,
 ) -> Written:
     """Writes `path`, which is left incomplete where an error is raised (the caller gives a partial file's name).
 
-    progress(done, total) counts tensors. Raises CheckpointError for a model or tokenizer that the format does not describe, and for weights
-    that are no finite numbers or do not fit a half-precision type; OSError where the disk refuses.
+    progress(done, total) counts tensors; sparse_down as in tensor_names. Raises CheckpointError for a model or tokenizer that the format does
+    not describe, and for weights that are no finite numbers or do not fit a half-precision type; OSError where the disk refuses.
     """
     import gguf
 
     config = model.config
     check_format(config)
-    tensors = tensor_names(config)
+    tensors = tensor_names(config, sparse_down)
     weights = model.state_dict()
     writer = gguf.GGUFWriter(path, "qig")
     counts: dict[str, int] = {}
@@ -63,8 +64,8 @@ def write_gguf(
             data = _encode(tensor, _values(tensor, weights), kind)
             writer.add_tensor(tensor.gguf, data, raw_dtype=gguf.GGMLQuantizationType[kind.upper()])
             counts[kind] = counts.get(kind, 0) + 1
-            if tensor.part and tensor.shape[-1] % BLOCK and any(t in ("q4_0", "q8_0") for _, t in recipe.types):
-                odd.setdefault(tensor.shape[-1], []).append(tensor.gguf)
+            if tensor.part and odd_width(tensor) and any(t in ("q4_0", "q8_0") for _, t in recipe.types):
+                odd.setdefault(odd_width(tensor), []).append(tensor.gguf)
             if progress:
                 progress(done + 1, len(tensors))
         writer.write_header_to_file()
@@ -88,6 +89,8 @@ def _values(tensor: TensorName, weights: dict[str, Tensor]) -> np.ndarray:
     import numpy as np
 
     parts = [weights[name].detach().float().cpu().numpy() for name in (tensor.torch, tensor.then) if name]
+    if tensor.transposed:
+        return parts[0].T
     return parts[0] if tensor.then is None else np.concatenate([part.ravel() for part in parts])
 
 

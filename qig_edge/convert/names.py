@@ -4,6 +4,7 @@ kernel.Kernel                      GGUF (docs/formats.md)
 embedding.table                    token_embd.weight
 blocks.3.attn.q.weight             blk.3.attn_q.weight
 blocks.3.attn.log_temperature      blk.3.attn_temp.weight      stored as exp(log_temperature)
+blocks.3.ffn.down.weight           blk.3.ffn_down.weight       or, where it is read by active units, blk.3.ffn_down_t.weight, the transpose
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from qig_edge.errors import CheckpointError
 class TensorName:
     """One tensor: its name in GGUF, in Kernel.state_dict(), and the name that Kernel.fake_quantize knows it by (None: F32 always).
 
-    shape is torch's, [out, in] or [n]; exponential: the file holds exp of what torch holds; then: a second tensor whose values follow the first one's
-    in a vector of the file.
+    shape is the file's, [out, in] or [n], and torch's but where transposed; exponential: the file holds exp of what torch holds; then: a second
+    tensor whose values follow the first one's in a vector of the file.
     """
 
     gguf: str
@@ -28,6 +29,7 @@ class TensorName:
     part: str | None = None
     exponential: bool = False
     then: str | None = None
+    transposed: bool = False
 
 
 def check_format(config: ModelConfig) -> None:
@@ -42,8 +44,11 @@ def check_format(config: ModelConfig) -> None:
         )
 
 
-def tensor_names(config: ModelConfig) -> list[TensorName]:
-    """Every tensor of a model in the order of the file; of a dense twin, those it has (recipes are for it too, files are not: check_format)."""
+def tensor_names(config: ModelConfig, sparse_down: bool = False) -> list[TensorName]:
+    """Every tensor of a model in the order of the file; of a dense twin, those it has (recipes are for it too, files are not: check_format).
+
+    sparse_down: the deep feed-forwards' second matrices are stored transposed, for products that read the rows of active units only.
+    """
     d = config.d_model
     names = [_matrix("token_embd", "embedding", (config.vocab_size, config.embed_dim), "embedding.table")]
     if config.basin_dim:
@@ -51,7 +56,7 @@ def tensor_names(config: ModelConfig) -> list[TensorName]:
     if config.code_rate:
         names.append(TensorName("token_scale.weight", "embedding.token_scale", (config.vocab_size,)))
     for n in range(config.n_layers):
-        names += _block(config, f"blk.{n}", f"blocks.{n}")
+        names += _block(config, f"blk.{n}", f"blocks.{n}", sparse_down)
         if config.routed(n):
             router, hidden = f"blocks.{n}.router", config.shallow_dim
             names += [
@@ -63,7 +68,7 @@ def tensor_names(config: ModelConfig) -> list[TensorName]:
             probe = f"exits.{n + 1}.probe"
             names.append(TensorName(f"blk.{n}.exit_probe.weight", f"{probe}.weight", (d + 1,), then=f"{probe}.bias"))
     if config.recursion_max_loops:
-        names += _block(config, "integrator", "integrator.block")
+        names += _block(config, "integrator", "integrator.block", sparse_down)
     if config.decoherence_modes:
         names.append(_rows("decoherence_modes", "decoherence.modes", (config.decoherence_modes, d)))
     if config.symmetry_rank:
@@ -76,7 +81,7 @@ def tensor_names(config: ModelConfig) -> list[TensorName]:
     return names
 
 
-def _block(config: ModelConfig, ours: str, theirs: str) -> list[TensorName]:
+def _block(config: ModelConfig, ours: str, theirs: str, sparse_down: bool) -> list[TensorName]:
     """The tensors of one block, or of the integrator."""
     d, c, qfi = config.d_model, config.head_dim, config.attention == "qfi"
     q, kv = config.n_heads * c, config.n_kv_heads * c
@@ -104,8 +109,14 @@ def _block(config: ModelConfig, ours: str, theirs: str) -> list[TensorName]:
         _matrix(f"{ours}.attn_output", f"{theirs}.attn.o", (d, q)),
         TensorName(f"{ours}.ffn_norm.weight", f"{theirs}.ffn_norm.weight", (d,)),
         _matrix(f"{ours}.ffn_up", f"{theirs}.ffn.up", (config.hidden_dim, d)),
-        _matrix(f"{ours}.ffn_down", f"{theirs}.ffn.down", (d, config.hidden_dim)),
+        _down(f"{ours}.ffn_down_t", f"{theirs}.ffn.down", (config.hidden_dim, d))
+        if sparse_down
+        else _matrix(f"{ours}.ffn_down", f"{theirs}.ffn.down", (d, config.hidden_dim)),
     ]
+
+
+def _down(ours: str, part: str, shape: tuple[int, int]) -> TensorName:
+    return TensorName(f"{ours}.weight", f"{part}.weight", shape, part, transposed=True)
 
 
 def _rows(ours: str, torch: str, shape: tuple[int, int]) -> TensorName:

@@ -44,7 +44,13 @@ class Recipe:
         if tensor.part is None:
             return "f32"
         kind = next(kind for pattern, kind in self.types if fnmatch.fnmatchcase(tensor.gguf, pattern))
-        return "f16" if kind in ("q4_0", "q8_0") and tensor.shape[-1] % BLOCK else kind
+        return "f16" if kind in ("q4_0", "q8_0") and odd_width(tensor) else kind
+
+
+def odd_width(tensor: TensorName) -> int:
+    """Width of the weights' rows, or (transposed) of the input, that does not divide into blocks; 0 where all do."""
+    widths = tensor.shape if tensor.transposed else tensor.shape[-1:]
+    return next((width for width in widths if width % BLOCK), 0)
 
 
 def recipe_names() -> list[str]:
@@ -68,7 +74,14 @@ def load_recipe(name: str) -> Recipe:
     return Recipe(name, table["what"], table["suffix"], table["file_type"], float(table["usual_kl"]), types)
 
 
-def parts(config: ModelConfig, recipe: Recipe) -> dict[str, str]:
-    """What Kernel.fake_quantize takes to round as a file of this recipe does: module name -> type, of every matrix that is not F32."""
-    kinds = {t.part: recipe.kind(t) for t in tensor_names(config) if t.part is not None}
-    return {part: kind for part, kind in kinds.items() if kind != "f32"}
+def parts(config: ModelConfig, recipe: Recipe, sparse_down: bool = False) -> dict[str, str]:
+    """What Kernel.fake_quantize takes to round as a file of this recipe does: module name -> type, of every matrix that is not F32.
+
+    sparse_down as in tensor_names: the blocks of a transposed matrix lie along the other dimension, "q4_0_t" and "q8_0_t".
+    """
+    kinds: dict[str, str] = {}
+    for tensor in tensor_names(config, sparse_down):
+        kind = recipe.kind(tensor)
+        if tensor.part is not None and kind != "f32":
+            kinds[tensor.part] = f"{kind}_t" if tensor.transposed and kind in ("q4_0", "q8_0") else kind
+    return kinds

@@ -67,6 +67,11 @@ class HeldOut:
     windows: list[list[int]]
     source: str
 
+    def sample(self, most: int) -> HeldOut:
+        """The first windows, of about `most` tokens together."""
+        kept = [w for i, w in enumerate(self.windows) if sum(map(len, self.windows[:i])) < most]
+        return HeldOut(kept, self.source)
+
 
 @dataclasses.dataclass(frozen=True)
 class Report:

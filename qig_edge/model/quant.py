@@ -71,7 +71,15 @@ def round_value(v: Tensor) -> Tensor:
     return (x * torch.where(amax == 0, 0.0, 127 / amax)).round() * (amax / 127)
 
 
-WEIGHTS = {"q4_0": round_q4_0, "q8_0": round_q8_0, "f16": lambda w: w.detach().half().float()}
+# "_t": the file holds the transpose, whose blocks lie along the outputs
+WEIGHTS = {
+    "q4_0": round_q4_0,
+    "q8_0": round_q8_0,
+    "q4_0_t": lambda w: round_q4_0(w.t()).t(),
+    "q8_0_t": lambda w: round_q8_0(w.t()).t(),
+    "f16": lambda w: w.detach().half().float(),
+}
+INT8_INPUT = ("q4_0", "q8_0", "q4_0_t", "q8_0_t")
 
 
 def straight(x: Tensor, rounded: Tensor) -> Tensor:
@@ -85,7 +93,7 @@ def fake_weight(w: Tensor, kind: str | None) -> Tensor:
 
 
 class Linear(nn.Linear):
-    """A product without bias whose weight and input can be fake-quantized: kind "q4_0" and "q8_0" also round the input as the kernels do."""
+    """A product without bias whose weight and input can be fake-quantized: the kinds of INT8_INPUT also round the input as the kernels do."""
 
     kind: str | None = None
 
@@ -93,6 +101,6 @@ class Linear(nn.Linear):
         super().__init__(width_in, width_out, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.kind in ("q4_0", "q8_0"):
+        if self.kind in INT8_INPUT:
             x = straight(x, round_a8(x))
         return nn.functional.linear(x, fake_weight(self.weight, self.kind))
