@@ -36,7 +36,7 @@ MACHINE = re.compile(
 )
 UNFINISHED = re.compile("TO" + "DO|FIX" + "ME|XX" + "X\\b|NotImplemented" + "Error")
 # Import name -> name on the package index, where they differ.
-INDEX_NAMES = {"huggingface_hub": "huggingface-hub", "llama_cpp": "llama-cpp-python", "lm_eval": "lm-eval", "optimum": "optimum-onnx"}
+INDEX_NAMES = {"curvlinops": "curvlinops-for-pytorch", "huggingface_hub": "huggingface-hub", "llama_cpp": "llama-cpp-python", "lm_eval": "lm-eval", "optimum": "optimum-onnx"}
 HEAVY = ("torch", "transformers", "tokenizers", "datasets", "numpy", "gguf", "matplotlib", "onnx", "requests")
 
 

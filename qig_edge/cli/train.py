@@ -40,12 +40,29 @@ def command(
         typer.Option("--shards", help="Folder for the tokenized data, shared between runs [default: OUT/shards]."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
+    origin: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="Start a new run, with its own settings, from the weights and tokenizer of this checkpoint.",
+        ),
+    ] = None,
+    diagnose: Annotated[
+        bool,
+        typer.Option(
+            "--diagnose",
+            help="Don't train: measure curvature, correlations and the natural gradient at --from, the newest checkpoint, or the start.",
+        ),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what --diagnose finds as JSON.")] = False,
     tokens: Annotated[int | None, typer.Option("--tokens", help="Length of the run.")] = None,
     batch_tokens: Annotated[int | None, typer.Option("--batch-tokens", help="Tokens a step.")] = None,
     micro_tokens: Annotated[
         int | None, typer.Option("--micro-tokens", help="Tokens a forward pass: lower it where memory is short.")
     ] = None,
-    context: Annotated[int | None, typer.Option("--context", help="Window in tokens.")] = None,
+    context: Annotated[
+        int | None, typer.Option("--context", help="Window in tokens; 0: the correlation length of the data.")
+    ] = None,
     final_context: Annotated[int | None, typer.Option("--final-context", help="Window of the final phase.")] = None,
     decay_share: Annotated[
         float | None, typer.Option("--decay-share", help="Share of the run that is the final phase.")
@@ -53,10 +70,13 @@ def command(
     quantize_share: Annotated[
         float | None, typer.Option("--quantize-share", help="Share of the run, at its end, that is 4-bit aware.")
     ] = None,
-    optimizer: Annotated[str | None, typer.Option("--optimizer", help="adamw or muon.")] = None,
-    learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="Of AdamW.")] = None,
+    schedule: Annotated[str | None, typer.Option("--schedule", help="wsd, cosine or curiosity.")] = None,
+    optimizer: Annotated[
+        str | None, typer.Option("--optimizer", help="adamw, rmsprop, muon, kfac, shampoo or soap.")
+    ] = None,
+    learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="Of AdamW and RMSprop.")] = None,
     matrix_learning_rate: Annotated[
-        float | None, typer.Option("--matrix-learning-rate", help="Of Muon, for the blocks' matrices.")
+        float | None, typer.Option("--matrix-learning-rate", help="Of the other optimizers, for the blocks' matrices.")
     ] = None,
     precision: Annotated[str | None, typer.Option("--precision", help="auto, float32 or bfloat16.")] = None,
     compile_: Annotated[
@@ -69,6 +89,10 @@ def command(
         int | None, typer.Option("--validation-permille", help="Documents held out, of 1000.")
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Of weights and data order.")] = None,
+    set_train: Annotated[
+        list[str] | None,
+        typer.Option("--set-train", metavar="KEY=VALUE", help="Any setting of a preset's [train] table. Repeatable."),
+    ] = None,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads [default: all].")] = None,
 ) -> None:
     """Train a model from text. Ctrl-C saves; --resume goes on where it stopped."""
@@ -86,6 +110,7 @@ def command(
         "final_context": final_context,
         "decay_share": decay_share,
         "quantize_share": quantize_share,
+        "schedule": schedule,
         "optimizer": optimizer,
         "learning_rate": learning_rate,
         "matrix_learning_rate": matrix_learning_rate,
@@ -97,14 +122,22 @@ def command(
         "validation_permille": validation_permille,
         "seed": seed,
     }
-    settings = {**tables.get("train", {}), **{k: v for k, v in given.items() if v is not None}}
+    settings = {
+        **tables.get("train", {}),
+        **_settings(set_train or []),
+        **{k: v for k, v in given.items() if v is not None},
+    }
     config = TrainConfig.from_dict(settings, "training settings")
     config.check_model(model_config)
     first, final = [Source.parse(d) for d in data], [Source.parse(d) for d in final_data or data]
     for source in first + final:
         if not source.name.startswith("hf:"):
             source.files()
-    _check_out(out, resume)
+    if diagnose:
+        origin = origin or _run_in(out)
+    else:
+        _check_out(out, resume)
+    tokenizer = tokenizer or _checkpoint_of(out if resume else origin)
     try:
         import torch
     except ImportError:
@@ -113,7 +146,40 @@ def command(
         torch.set_num_threads(threads)
     if compile_ is None and "compile" not in settings and torch.cuda.is_available():
         config = dataclasses.replace(config, compile=True)
-    _train(out, model_config, config, first, final, tokenizer, shards or out / "shards", resume)
+    shards = shards or out / "shards"
+    if diagnose:
+        _diagnose(out, model_config, config, first, tokenizer, shards, origin, as_json)
+    else:
+        _train(out, model_config, config, first, final, tokenizer, shards, resume, origin)
+
+
+def _checkpoint_of(run: Path | None) -> Path | None:
+    """The checkpoint whose tokenizer a run goes on with."""
+    from qig_edge.train import checkpoint
+
+    return checkpoint.find(run) if run is not None else None
+
+
+def _run_in(out: Path) -> Path | None:
+    from qig_edge.train import checkpoint
+
+    return out if out.is_dir() and checkpoint.steps(out) else None
+
+
+def _settings(assignments: list[str]) -> dict[str, Any]:
+    """KEY=VALUE pairs, values as in TOML; a bare word is a string."""
+    from qig_edge.config import tomllib
+
+    out: dict[str, Any] = {}
+    for text in assignments:
+        key, equals, value = (part.strip() for part in text.partition("="))
+        if not (key and equals and value):
+            raise ConfigError(f"--set-train '{text}' must be KEY=VALUE")
+        try:
+            out[key] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            out[key] = value
+    return out
 
 
 def _check_out(out: Path, resume: bool) -> None:
@@ -134,6 +200,78 @@ def _check_out(out: Path, resume: bool) -> None:
         raise ConfigError(f"--out '{out}': {e.strerror}") from None
 
 
+def _shards(
+    console: Any, folder: Path, sources: list, tokenizer_from: Path | None, vocab_size: int, config: Any
+) -> tuple[Any, Any]:
+    """The tokenizer and the tokenized sources, made or reused."""
+    from qig_edge.train import shards
+
+    unique = {s.name: s for s in sources}
+    with console.status("tokenizing") as status:
+        return shards.prepare(
+            folder,
+            list(unique.values()),
+            tokenizer_from,
+            vocab_size,
+            config.validation_permille,
+            config.validation_bytes,
+            lambda text, share: status.update(f"{text} ({share:.0%})"),
+        )
+
+
+def _start(console: Any, model_config: Any, config: Any, origin: Path | None) -> Any:
+    """A model with fresh weights, those of `origin` where it has them; says which it has not."""
+    import torch
+
+    from qig_edge.model.kernel import Kernel
+    from qig_edge.train import checkpoint
+
+    torch.manual_seed(config.seed)
+    model = Kernel(model_config)
+    if origin is not None:
+        fresh, unused = checkpoint.start_from(model, origin)
+        console.print(f"weights from {checkpoint.find(origin)}", highlight=False)
+        for what, names in (("start fresh, it has none", fresh), ("are not used by this model", unused)):
+            if names:
+                more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+                console.print(f"{len(names)} {what}: {', '.join(names[:6])}{more}", highlight=False)
+    return model
+
+
+def _diagnose(
+    out: Path,
+    model_config: Any,
+    config: Any,
+    sources: list,
+    tokenizer_from: Path | None,
+    shards_dir: Path,
+    origin: Path | None,
+    as_json: bool,
+) -> None:
+    import json
+
+    import torch
+    from rich.console import Console
+
+    from qig_edge.train.diagnose import diagnose
+
+    console = Console(stderr=True)
+    try:
+        shards_dir.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise ConfigError(f"'{shards_dir}': {e.strerror}") from None
+    _, shards = _shards(console, shards_dir, sources, tokenizer_from, model_config.vocab_size, config)
+    model = _start(console, model_config, config, origin)
+    weights = {s.name: s.weight for s in sources}
+    with console.status("measuring"):
+        found = diagnose(model, config, shards, weights, "cuda" if torch.cuda.is_available() else "cpu")
+    if as_json:
+        print(json.dumps(found.to_dict()))
+        return
+    for question, verdict, numbers in found.rows():
+        print(f"{question:<30} {verdict}\n    {numbers}")
+
+
 def _train(
     out: Path,
     model_config: Any,
@@ -143,33 +281,23 @@ def _train(
     tokenizer_from: Path | None,
     shards_dir: Path,
     resume: bool,
+    origin: Path | None,
 ) -> None:
     import torch
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    from qig_edge.model.kernel import Kernel
-    from qig_edge.train import shards as shards_module
+    from qig_edge.train.correlation import with_context
     from qig_edge.train.loop import Trainer, World
     from qig_edge.train.plot import plot_losses
 
-    unique = {s.name: s for s in first + final}
     with World.join() as world:
         main = world.rank == 0
         console = Console(stderr=True, quiet=not main)
 
         def prepare() -> Any:
-            with console.status("tokenizing") as status:
-                return shards_module.prepare(
-                    shards_dir,
-                    list(unique.values()),
-                    tokenizer_from,
-                    model_config.vocab_size,
-                    config.validation_permille,
-                    config.validation_bytes,
-                    lambda text, share: status.update(f"{text} ({share:.0%})"),
-                )
+            return _shards(console, shards_dir, first + final, tokenizer_from, model_config.vocab_size, config)
 
         if main:
             tokenizer, shards = prepare()
@@ -177,18 +305,14 @@ def _train(
             torch.distributed.barrier()
             if not main:
                 tokenizer, shards = prepare()
-        torch.manual_seed(config.seed)
-        model = Kernel(model_config)
-        trainer = Trainer(
-            out,
-            model,
-            config,
-            tokenizer,
-            shards,
-            {s.name: s.weight for s in first},
-            {s.name: s.weight for s in final},
-            world,
-        )
+        weights, final_weights = ({s.name: s.weight for s in sources} for sources in (first, final))
+        if not config.context:
+            length, config = with_context(config, model_config, shards, weights)
+            console.print(
+                f"context {config.context}: the data's correlation length is {length} tokens", highlight=False
+            )
+        model = _start(console, model_config, config, None if resume else origin)
+        trainer = Trainer(out, model, config, tokenizer, shards, weights, final_weights, world)
         if resume:
             trainer.resume()
         if main:
@@ -196,15 +320,20 @@ def _train(
         columns = (
             TextColumn("{task.completed:.1f}/{task.total:.1f}M tokens"),
             BarColumn(),
-            TextColumn("loss {task.fields[loss]:.3f}  {task.fields[speed]:.0f} tok/s"),
+            TextColumn(
+                "loss {task.fields[loss]:.3f}  {task.fields[speed]:.0f} tok/s  I_Q {task.fields[i_q]:.2g}  {task.fields[mode]}"
+            ),
             TimeRemainingColumn(),
         )
         with Bar(*columns, console=console, disable=not main) as bar:
-            task = bar.add_task("train", total=config.steps * config.batch_tokens / 1e6, loss=float("nan"), speed=0.0)
+            total, unknown = config.steps * config.batch_tokens / 1e6, float("nan")
+            task = bar.add_task("train", total=total, loss=unknown, speed=0.0, i_q=unknown, mode="")
             bar.update(task, completed=trainer.step * config.batch_tokens / 1e6)
 
             def report(p: Progress) -> None:
-                bar.update(task, completed=p.tokens / 1e6, loss=p.loss, speed=p.tokens_per_second)
+                bar.update(
+                    task, completed=p.tokens / 1e6, loss=p.loss, speed=p.tokens_per_second, i_q=p.i_q, mode=p.mode
+                )
                 if p.bits_per_byte:
                     parts = "  ".join(f"{Path(k).name.split('.')[0]} {v:.3f}" for k, v in p.bits_per_byte.items())
                     console.print(f"{p.tokens / 1e6:.2f}M tokens: held-out bits per byte {parts}", highlight=False)

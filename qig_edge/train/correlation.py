@@ -38,9 +38,7 @@ def recurrence(tokens: np.ndarray, distances: list[int]) -> float:
 
 
 def correlation_length(shards: dict[str, Shard], weights: dict[str, float]) -> int:
-    """In tokens, a power of two in [16, 4096], from the training tokens of the sources, each by its share of what is
-    trained on.
-    """
+    """In tokens, from 16 to 4096, from the training tokens of the sources, each by its share of what is trained on."""
     distances = [NEAREST << k for k in range((FARTHEST // NEAREST).bit_length() - 1)]
     curve = np.zeros(len(distances))
     for name, weight in weights.items():
@@ -51,7 +49,13 @@ def correlation_length(shards: dict[str, Shard], weights: dict[str, float]) -> i
     peak = int(np.argmax(curve))
     if not curve[peak] > 0:
         return NEAREST
-    return next((distances[k] for k in range(peak, len(distances)) if curve[k] < curve[peak] / math.e), FARTHEST)
+    low = curve[peak] / math.e
+    for k in range(peak + 1, len(distances)):
+        if curve[k] < low:
+            # octaves stand for their middles; between two of them the curve is a line over the logarithm
+            share = (curve[k - 1] - low) / (curve[k - 1] - curve[k])
+            return round(distances[k - 1] * math.sqrt(2) * 2**share)
+    return FARTHEST
 
 
 def choose_context(length: int, context_length: int, batch_tokens: int) -> int:

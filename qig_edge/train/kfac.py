@@ -57,6 +57,8 @@ class Kfac(torch.optim.Optimizer):
             return
         ids, targets = batch[:, :-1], batch[:, 1:]
         weights = list(self.names.values())
+        training = self.model.training
+        self.model.eval()  # a look: what the model keeps of its batches stays as it is
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             operator = curvlinops.KFACLinearOperator(
@@ -70,6 +72,7 @@ class Kfac(torch.optim.Optimizer):
                 num_per_example_loss_terms=ids.shape[1],
             )
             operator.compute_kronecker_factors()
+        self.model.train(training)
         found = operator.state_dict()
         for name, weight in self.names.items():
             inner, outer = found["input_covariances"].get(name), found["gradient_covariances"].get(name)
@@ -86,7 +89,7 @@ class Kfac(torch.optim.Optimizer):
             state[f"{key}_inverse"] = _damped_inverse(state[key], self.damping)
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None) -> Any:
         group = self.param_groups[0]
         group["steps"] += 1
         for weight in group["params"]:

@@ -16,16 +16,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
-from torch.nn import functional as F
 
 from qig_edge.errors import CheckpointError, DataError
 from qig_edge.model.kernel import Kernel
 from qig_edge.train import checkpoint
+from qig_edge.train.clip import Clip
 from qig_edge.train.config import TrainConfig
 from qig_edge.train.evaluate import bits_per_byte
+from qig_edge.train.grouping import Grouping
+from qig_edge.train.losses import Losses
 from qig_edge.train.optim import Optimizers
+from qig_edge.train.pace import Pace
 from qig_edge.train.recipe import quantized_parts
 from qig_edge.train.shards import Mixture, Shard
 
@@ -63,7 +67,11 @@ class World:
 
 @dataclass
 class Progress:
-    """What the loop reports after each step; bits_per_byte where it evaluated."""
+    """What the loop reports after each step; bits_per_byte where it evaluated.
+
+    i_q: mean diagonal Fisher information; c_slow and mode: qig_edge.train.pace; fisher_distance: of the step before it
+    was clipped.
+    """
 
     step: int
     steps: int
@@ -72,11 +80,18 @@ class Progress:
     rate: float
     grad_norm: float
     tokens_per_second: float
+    i_q: float
+    c_slow: float
+    mode: str
+    fisher_distance: float | None = None
+    terms: dict[str, float] | None = None
     bits_per_byte: dict[str, float] | None = None
 
 
 class Interrupt:
-    """First SIGINT or SIGTERM: finish the step, save, leave. A second SIGINT: leave at once (the last checkpoint is whole)."""
+    """First SIGINT or SIGTERM: finish the step, save, leave. A second SIGINT: leave at once (the last checkpoint is
+    whole).
+    """
 
     def __init__(self) -> None:
         self.asked = False
@@ -120,16 +135,25 @@ class Trainer:
             False: Mixture(shards, weights, config.context, config.seed),
             True: Mixture(shards, final_weights, config.final_context, config.seed + 1),
         }
+        self.model.recompute(config.checkpointing)
+        self.losses = Losses(self.model, config, self._role_swap()).to(world.device)
         self.optimizers = Optimizers(self.model, config)
+        self.clip = Clip(list(self.model.parameters()), config)
+        self.pace = Pace()
+        self.grouping = Grouping(config.seed)
         self.step = 0
+        self.terms: dict[str, float] = {}
         on_gpu = world.device != "cpu"
         self.bfloat16 = config.precision == "bfloat16" or (
             config.precision == "auto" and (on_gpu or _cpu_has_bfloat16())
         )
-        self.loss_sum = torch.compile(self._loss_sum) if config.compile else self._loss_sum
+        if config.compile:
+            self.model.compile_blocks()
 
     def resume(self) -> bool:
-        """Continues from the newest checkpoint of the run, if there is one. Raises CheckpointError where it is of another run."""
+        """Continues from the newest checkpoint of the run, if there is one. Raises CheckpointError where it is of
+        another run.
+        """
         found = [p for p in checkpoint.steps(self.out) if (p / "trainer.pt").is_file()]
         if not found:
             return False
@@ -148,6 +172,9 @@ class Trainer:
         loaded = checkpoint.load_model(folder, self.model.config)
         self.model.load_state_dict(loaded.state_dict())
         self.optimizers.load_state_dict(state["optimizers"])
+        for name in PARTS:  # a checkpoint of an earlier version lacks some
+            if name in state:
+                getattr(self, name).load_state_dict(state[name])
         self.step = state["step"]
         return True
 
@@ -158,9 +185,10 @@ class Trainer:
         with Interrupt() as interrupt, metrics:
             while self.step < config.steps and not self._anyone(interrupt.asked):
                 began = time.monotonic()
-                loss, norm = self._train_step()
+                rate = config.rate_at(self.step) * self.pace.factor
+                loss, norm, distance = self._train_step(rate)
+                self.pace.observe(config, self.step, loss, norm)
                 self.step += 1
-                rate = config.rate_at(self.step - 1)
                 progress = Progress(
                     self.step,
                     config.steps,
@@ -169,6 +197,11 @@ class Trainer:
                     rate,
                     norm,
                     config.batch_tokens / (time.monotonic() - began),
+                    self.pace.fisher(config, sum(p.numel() for p in self.clip.parameters)),
+                    self.pace.curiosity(config),
+                    self.pace.mode(config),
+                    distance,
+                    self.terms or None,
                 )
                 if self._due(config.eval_tokens) or self.step == config.steps:
                     progress.bits_per_byte = self.evaluate()
@@ -206,6 +239,7 @@ class Trainer:
         if self.world.rank == 0:
             self.model.fake_quantize(None, False)
             state = {"step": self.step, "config": self.config.to_dict(), "optimizers": self.optimizers.state_dict()}
+            state |= {name: getattr(self, name).state_dict() for name in PARTS}
             checkpoint.write(self.out / f"step-{self.step:08d}", self.model, self.tokenizer, state)
             keep = {self.config.final_start}
             for old in checkpoint.steps(self.out)[:-KEEP]:
@@ -232,31 +266,65 @@ class Trainer:
         on = self.config.quantize_share > 0 and self.step >= self.config.quantize_start
         self.model.fake_quantize(quantized_parts(self.model.config) if on else None, on)
 
-    def _loss_sum(self, ids: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    def _loss_sum(self, ids: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         with torch.autocast(ids.device.type, torch.bfloat16, enabled=self.bfloat16):
-            logits = self.model(ids).logits
-        return F.cross_entropy(logits.view(-1, logits.shape[-1]), targets.reshape(-1), reduction="sum")
+            return self.losses(self.model, ids, targets)
 
-    def _train_step(self) -> tuple[float, float]:
+    def _windows(self) -> list[int]:
+        """Numbers of the windows that this process reads in this step."""
         config, world = self.config, self.world
-        context = config.context_at(self.step)
-        rows = config.batch_tokens // context
+        rows = config.batch_tokens // config.context_at(self.step)
         mine = rows // world.size
-        mixture, first = self.mixtures[self.step >= config.final_start], self.step * rows + world.rank * mine
+        if config.group_by_regime:
+            end = config.final_start if self.step < config.final_start else config.steps
+            numbers = self.grouping.windows(self.step, end, rows, self._integration_of)
+        else:
+            numbers = list(range(self.step * rows, (self.step + 1) * rows))
+        return numbers[world.rank * mine : (world.rank + 1) * mine]
+
+    def _batches(self, numbers: list[int]) -> Iterator[torch.Tensor]:
+        """Windows in micro-batches, int64 [B, context + 1] each."""
+        mixture = self.mixtures[self.step >= self.config.final_start]
+        micro = max(1, self.config.micro_tokens // mixture.context)
+        for at in range(0, len(numbers), micro):
+            windows = np.stack([mixture.window(i) for i in numbers[at : at + micro]])
+            yield torch.from_numpy(windows).to(self.world.device, non_blocking=True)
+
+    @torch.no_grad()
+    def _integration_of(self, numbers: list[int]) -> np.ndarray:
+        """Mean phi of each window under the model as it is; the processes share the work."""
+        self.model.eval()
+        mine = numbers[self.world.rank :: self.world.size]
+        phi = torch.zeros(len(numbers), device=self.world.device)
+        found = []
+        for batch in self._batches(mine):
+            with torch.autocast(batch.device.type, torch.bfloat16, enabled=self.bfloat16):
+                telemetry = self.model(batch[:, :-1], observe=True).telemetry
+            found.append(telemetry.phi.mean(1).float())
+        phi[self.world.rank :: self.world.size] = torch.cat(found)
+        if self.world.size > 1:
+            dist.all_reduce(phi)
+        return phi.cpu().numpy()
+
+    def _train_step(self, rate: float) -> tuple[float, float, float | None]:
+        """One step at that factor of the rates: mean loss (nats a token), gradient norm, and the Fisher distance where
+        it is measured.
+        """
+        config, world = self.config, self.world
         self._quantize()
+        self._ramp()
+        numbers = self._windows()
         self.model.train()
         total = torch.zeros((), device=world.device)
-        micro = max(1, config.micro_tokens // context)
-        for at in range(0, mine, micro):
-            batch = torch.from_numpy(mixture.batch(first + at, min(micro, mine - at))).to(
-                world.device, non_blocking=True
-            )
-            loss = self.loss_sum(batch[:, :-1], batch[:, 1:])
+        self.terms = {}
+        for batch in self._batches(numbers):
+            loss, terms = self._loss_sum(batch[:, :-1], batch[:, 1:])
             (loss / config.batch_tokens).backward()
-            total += loss.detach()
-        parameters = list(self.model.parameters())
+            total += terms.pop("cross_entropy") * batch[:, 1:].numel()
+            for name, value in terms.items():
+                self.terms[name] = self.terms.get(name, 0.0) + value.item() * batch[:, 1:].numel() / config.batch_tokens
         if world.size > 1:
-            gradients = [p.grad for p in parameters if p.grad is not None]
+            gradients = [p.grad for p in self.clip.parameters if p.grad is not None]
             flat = torch.cat([g.reshape(-1) for g in gradients] + [total.reshape(1)])
             dist.all_reduce(flat)
             at = 0
@@ -264,14 +332,45 @@ class Trainer:
                 g.copy_(flat[at : at + g.numel()].view_as(g))
                 at += g.numel()
             total = flat[-1]
-        norm = torch.nn.utils.clip_grad_norm_(parameters, config.clip_norm or float("inf"))
+        norm = self.clip.gradients()
         loss_mean = total.item() / config.batch_tokens
         if not loss_mean < float("inf"):
             raise CheckpointError(
                 f"the loss became {loss_mean} at step {self.step}: lower the learning rates; the last checkpoint is whole"
             )
-        self.optimizers.step(config.rate_at(self.step))
-        return loss_mean, norm.item()
+        distance = self.clip.step(lambda: self.optimizers.step(rate, batch))
+        self._settle()
+        return loss_mean, norm, distance
+
+    def _ramp(self) -> None:
+        """Budgets rise from ramp_start to ramp_end of the run; learnt cuts sharpen until hard_share."""
+        config, done = self.config, self.step / self.config.steps
+        if self.model.config.adaptive or self.model.config.gate_learnt:
+            pressure = (done - config.ramp_start) / max(1e-9, config.ramp_end - config.ramp_start)
+            sharp = done / config.hard_share if config.hard_share else 1.0
+            self.model.ramp(min(1.0, max(0.0, pressure)), config.soft_start * max(0.0, 1 - sharp))
+
+    @torch.no_grad()
+    def _settle(self) -> None:
+        """What follows from statistics and weights: alike in all processes, and brought up to date now and then."""
+        self.model.settle()
+        if self.world.size > 1:
+            for buffer in (*self.model.buffers(), *self.losses.buffers()):
+                if buffer.is_floating_point():
+                    dist.all_reduce(buffer)
+                    buffer /= self.world.size
+        if (self.step + 1) % REFRESH == 0 or self.step + 1 == self.config.steps:
+            self.model.refresh()
+
+    def _role_swap(self) -> torch.Tensor | None:
+        """Token ids with the roles of speaker and addressee exchanged, for the term that asks for them."""
+        if not self.config.weight_symmetry:
+            return None
+        from qig_edge.runtime.roles import token_swap
+
+        return (
+            torch.from_numpy(token_swap(self.tokenizer, size=self.model.config.vocab_size)).long().to(self.world.device)
+        )
 
     def _open_metrics(self) -> Any:
         if self.world.rank:
@@ -290,7 +389,9 @@ class Trainer:
         return open(path, "a", encoding="utf-8")
 
 
-CHANGEABLE = ("tokens", "eval_tokens", "save_tokens", "compile", "micro_tokens", "decay_share", "quantize_share")
+REFRESH = 50  # steps
+PARTS = ("clip", "pace", "grouping", "losses")  # what besides weights and optimizers has a state
+CHANGEABLE = ("tokens", "eval_tokens", "save_tokens", "compile", "micro_tokens", "checkpointing", "decay_share", "quantize_share")
 
 
 def _cpu_has_bfloat16() -> bool:

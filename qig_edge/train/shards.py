@@ -61,6 +61,8 @@ def prepare(
     }
     if (folder / MANIFEST).is_file():
         manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+        if tokenizer_from and _same_tokenizer(folder, tokenizer_from):
+            wanted["tokenizer_from"] = manifest["wanted"].get("tokenizer_from")
         if manifest["wanted"] != wanted:
             changed = [k for k in wanted if manifest["wanted"].get(k) != wanted[k]]
             raise DataError(
@@ -102,6 +104,16 @@ def opened(folder: Path) -> dict[str, Shard]:
         return _open(folder, json.loads((folder / MANIFEST).read_text("utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as e:
         raise DataError(f"'{folder}' holds no tokenized data: {e}") from None
+
+
+def _same_tokenizer(a: Path, b: Path) -> bool:
+    """Wherever they were taken from: a run's checkpoint has the tokenizer of its data."""
+    files = [p / "tokenizer.json" if p.is_dir() else p for p in (a, b)]
+    try:
+        first, second = (json.loads(f.read_text("utf-8")) for f in files)
+    except (OSError, ValueError):
+        return False
+    return first == second
 
 
 def _dtype(vocab_size: int) -> np.dtype:

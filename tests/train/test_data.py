@@ -87,7 +87,7 @@ def test_bad_data_is_named(name: str, tmp_path: Path) -> None:
         (["--preset", "qig-nan"], "did you mean 'qig-nano'"),
         (["--data", "nothing.txt"], "data 'nothing.txt' does not exist"),
         (["--tokens", "0"], "tokens = 0 must be a positive number"),
-        (["--optimizer", "sgd"], "optimizer = 'sgd' must be one of adamw, muon"),
+        (["--optimizer", "sgd"], "optimizer = 'sgd' must be one of adamw, rmsprop, muon"),
         (["--context", "4096", "--batch-tokens", "8192"], "longer than the model's context_length"),
         (["--tokenizer", "nowhere"], "no tokenizer at 'nowhere'"),
         (["--resume"], "holds no checkpoint to resume"),
