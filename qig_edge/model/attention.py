@@ -17,6 +17,8 @@ from torch.nn import functional as F
 from qig_edge.config import ModelConfig
 from qig_edge.model import quant, states
 from qig_edge.model.gate import gate, soft_gate
+from qig_edge.model.recompute import recomputed
+from qig_edge.model.routing import Routed
 
 CHUNK = 256  # queries
 GATE_START = 0.1  # learnt thresholds begin below the coupling of unrelated states, 0.19
@@ -38,11 +40,12 @@ class LayerCache:
 class Observed:
     """What a block's attention tells of itself, means over its heads: [B, T] each.
 
-    active: share of the pairs let through, differentiable while gates are soft.
+    active: share of the pairs let through, differentiable while gates are soft; routed: where a router chose.
     """
 
     phi: Tensor
     active: Tensor
+    routed: Routed | None = None
 
 
 @dataclass
@@ -81,6 +84,7 @@ class Attention(nn.Module):
         self.v = quant.Linear(d, g * c)
         self.o = quant.Linear(h * c, d)
         self.int8_cache = False
+        self.recompute = False  # squares of T x T in the backward pass
         if config.attention == "qfi":
             self.log_temperature = nn.Parameter(torch.full((h,), math.log(config.temperature_init)))
             if config.gate_learnt:
@@ -147,7 +151,8 @@ class Attention(nn.Module):
                 None if seen.present is None else seen.present[:, : past + end],
             )
             coupling = look.coupling[..., start:end]
-            out, observed = self._attend(phi_q[:, :, start:end], upto, positions[start:end], coupling, look)
+            part = (phi_q[:, :, start:end], upto, positions[start:end], coupling, look)
+            out, observed = recomputed(self.recompute, self._attend, *part)
             outs.append(out)
             if observed is not None:
                 told.append(observed)

@@ -27,7 +27,7 @@ class Decoherence(nn.Module):
         super().__init__()
         self.steer = Steered(1 - config.collapse_share, 1e30, 0.0, 1e30)
         self.register_buffer("modes", torch.eye(config.d_model)[: config.decoherence_modes].clone())
-        self.register_buffer("moments", torch.zeros(config.d_model, config.d_model), persistent=False)
+        self.register_buffer("moments", torch.zeros(config.d_model, config.d_model))
 
     def rate(self, x: Tensor, coupling: Tensor, confidence: Tensor) -> Tensor:
         """[B, T] of states x [B, T, D]; coupling r [T] or [B, T]; confidence [B, T] in [0, 1]."""
@@ -49,7 +49,7 @@ class Decoherence(nn.Module):
 
     @torch.no_grad()
     def refresh(self) -> None:
-        """Takes the dominant modes of what was seen since training (or its resumption) began."""
+        """Takes the dominant modes of what was seen so far."""
         if self.moments.any():
             vectors = torch.linalg.eigh(self.moments.double()).eigenvectors
             self.modes.copy_(vectors[:, -self.modes.shape[0] :].T)

@@ -28,7 +28,7 @@ class ExitSeen:
 @dataclass
 class Journey:
     """x [B, T, D], and per token [B, T]: runs (still going), sums over the blocks it ran, turned (the curvature of the last one),
-    its regime and coupling factor.
+    how many of its blocks had a choice (routed) and took the deep feed-forward (deep), its regime and coupling factor.
 
     `noted` says whether the blocks observe themselves; without it the sums stay zero.
     """
@@ -41,6 +41,8 @@ class Journey:
     active: Tensor
     curvature: Tensor
     blocks: Tensor
+    deep: Tensor
+    routed: Tensor
     regime: Tensor
     factor: Tensor
     skips: bool = False
@@ -61,21 +63,26 @@ class Journey:
             active=filled(0.0),
             curvature=filled(0.0),
             blocks=filled(0.0),
+            deep=filled(0.0),
+            routed=filled(0.0),
             regime=torch.full(x.shape[:2], GEOMETRIC, device=x.device),
             factor=filled(1.0),
         )
 
-    def advance(self, x: Tensor, seen: Observed | None) -> None:
-        """Takes the states after a block, for the tokens that ran it."""
+    def advance(self, x: Tensor, seen: Observed | None, training: bool) -> None:
+        """Takes the states after a block, for the tokens that ran it. training: angles may be rougher."""
         after = torch.where(self.runs.unsqueeze(-1), x, self.x) if self.skips else x
         if self.noted:
             assert seen is not None
             ran = self.runs.float()
-            self.turned = torch.where(self.runs, angle(self.x.detach(), after.detach()), self.turned)
+            self.turned = torch.where(self.runs, angle(self.x.detach(), after.detach(), exact=not training), self.turned)
             self.phi = self.phi + ran * seen.phi
             self.active = self.active + ran * seen.active
             self.curvature = self.curvature + ran * self.turned
             self.blocks = self.blocks + ran
+            if seen.routed is not None:
+                self.deep = self.deep + ran * seen.routed.deep
+                self.routed = self.routed + ran
         self.x = after
 
     def stop(self, who: Tensor) -> None:

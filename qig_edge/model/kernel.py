@@ -22,6 +22,7 @@ from qig_edge.model.ethics import AgentSymmetry
 from qig_edge.model.exits import Exit, bures
 from qig_edge.model.feed_forward import FeedForward
 from qig_edge.model.journey import ExitSeen, Journey
+from qig_edge.model.recompute import recomputed
 from qig_edge.model.recursion import Integrator
 from qig_edge.model.regime import BREAKDOWN, LINEAR, RegimeDetector, RegimeMemory
 from qig_edge.model.routing import CurvatureRouter
@@ -60,19 +61,25 @@ class Block(nn.Module):
         self.ffn_norm = nn.RMSNorm(config.d_model, eps=config.norm_eps)
         self.ffn = FeedForward(config, config.hidden_dim)
         self.router = CurvatureRouter(config) if routed else None
+        self.recompute = False  # attention in the backward pass
 
     def forward(
         self, x: Tensor, positions: Tensor, cache: LayerCache | None, look: Look, turned: Tensor
     ) -> tuple[Tensor, LayerCache, Observed | None]:
         """turned [B, T]: the angle by which the previous block turned each token."""
-        attended, grown, observed = self.attn(self.attn_norm(x), positions, cache, look)
+        attended, grown, observed = recomputed(self.recompute, self._attend, x, positions, cache, look)
         x = x + attended
         h = self.ffn_norm(x)
         if self.router is None:
             return x + self.ffn(h), grown, observed
         assert observed is not None
-        runs = torch.ones_like(turned, dtype=torch.bool) if look.runs is None else look.runs
-        return x + self.router(self.ffn, h, turned, observed.phi, look.softness, runs), grown, observed
+        out, observed.routed = self.router(self.ffn, h, turned, observed.phi, look.softness)
+        return x + out, grown, observed
+
+    def _attend(
+        self, x: Tensor, positions: Tensor, cache: LayerCache | None, look: Look
+    ) -> tuple[Tensor, LayerCache, Observed | None]:
+        return self.attn(self.attn_norm(x), positions, cache, look)
 
 
 class Kernel(nn.Module):
@@ -118,19 +125,21 @@ class Kernel(nn.Module):
         cache: Cache | None = None,
         observe: bool = False,
         keep_cache: bool = False,
+        watch: bool = False,
         exits: Sequence[int] = (),
     ) -> Output:
         """cache: of earlier positions, from a call with keep_cache. observe: telemetry too (needs the text from its start, so no cache).
 
-        exits: numbers of blocks after which the journey is to hold the distribution that the state then reads out to.
+        watch: the journey is to hold what the blocks noted of themselves. exits: numbers of blocks after which it is to hold the
+        distribution that the state then reads out to.
         """
         if observe and cache is not None:
             raise ValueError("telemetry needs the text from its first token: cache must be None")
         past = cache[0].keys.shape[2] if cache else 0
         positions = torch.arange(past, past + ids.shape[1], device=ids.device)
-        r = running_coupling(self.config, positions + 1, self.coupling_beta)
+        r = self.coupling(positions)
         x = self.embedding(ids).float()  # the residual stream stays in float32 under autocast
-        journey = Journey.start(x, observe or self.watches)
+        journey = Journey.start(x, observe or watch or self.watches)
         journey.memory = cache.memory if cache else None
         grown = Cache()
         for n, block in enumerate(self.blocks):
@@ -143,12 +152,16 @@ class Kernel(nn.Module):
                 self._run(journey, self.integrator.block, positions, r, cache[n] if cache else None, grown)
                 journey.stop(self.integrator.leaves(loop, journey.phi - before))
         grown.memory = journey.memory
-        normed = self._normed(journey.x)
+        normed = self.normed(journey.x)
         logits = self.head(normed, self.embedding).float()
         telemetry = (
             telemetry_of(journey, logits, normed, ids, self._kappa(r, journey), self.calibration) if observe else None
         )
         return Output(logits, grown if keep_cache else None, telemetry, journey)
+
+    def coupling(self, positions: Tensor) -> Tensor:
+        """The running coupling r [T] of tokens at these positions [T]."""
+        return running_coupling(self.config, positions + 1, self.coupling_beta)
 
     @property
     def watches(self) -> bool:
@@ -167,7 +180,9 @@ class Kernel(nn.Module):
             journey.noted,
         )
         x, layer, seen = block(journey.x, positions, cache, look, journey.turned)
-        journey.advance(x, seen)
+        if seen is not None and seen.routed is not None:
+            block.router.steer.follow(seen.routed.feature.detach(), journey.runs)
+        journey.advance(x, seen, self.training)
         grown.append(layer)
 
     @property
@@ -203,7 +218,7 @@ class Kernel(nn.Module):
         leave = self.exits[str(seen.blocks)]
         assert isinstance(leave, Exit)
         if by_probe:
-            distance = seen.probed = leave.distance(self._normed(journey.x.detach()))
+            distance = seen.probed = leave.distance(self.normed(journey.x.detach()))
             confidence = 1 - distance
         else:
             assert seen.log_p is not None
@@ -227,12 +242,13 @@ class Kernel(nn.Module):
     def _stop(self, journey: Journey, who: Tensor) -> None:
         journey.stop(who & ~self._kept(journey))
 
-    def _normed(self, x: Tensor) -> Tensor:
+    def normed(self, x: Tensor) -> Tensor:
+        """States [B, T, D] as the head takes them: roles projected out, RMS 1 before the gains."""
         return self.norm(x if self.symmetry is None else self.symmetry(x))
 
     def readout(self, x: Tensor) -> Tensor:
         """Logits [B, T, V] of states x [B, T, D], at any depth."""
-        return self.head(self._normed(x), self.embedding)
+        return self.head(self.normed(x), self.embedding)
 
     def _kappa(self, r: Tensor, journey: Journey) -> Tensor:
         return self.config.kappa_0 * r * journey.factor
@@ -247,6 +263,20 @@ class Kernel(nn.Module):
         self.soft = softness > 0
         self.softness.fill_(softness)
 
+    def recompute(self, level: str) -> None:
+        """What the backward pass computes again instead of keeping it: "none", "attention" (its T x T squares), "blocks" (all inside blocks)."""
+        for module in self.modules():
+            if isinstance(module, Attention):
+                module.recompute = level != "none"
+            if isinstance(module, (Block, FeedForward)):
+                module.recompute = level == "blocks"
+
+    def settle(self) -> None:
+        """Moves steered thresholds by what the step's forward passes saw: after its backward passes."""
+        for module in self.modules():
+            if isinstance(module, Steered):
+                module.settle()
+
     def refresh(self) -> None:
         """Brings what is derived from weights and statistics up to date: before a checkpoint, and now and then in training."""
         self.embedding.refresh()
@@ -254,6 +284,12 @@ class Kernel(nn.Module):
             self.decoherence.refresh()
         if self.symmetry is not None:
             self.symmetry.refresh()
+
+    def compile_blocks(self) -> None:
+        """Compiles the blocks, one by one: as quick as the whole, and a fraction of the time to compile."""
+        blocks = [*self.blocks, *([self.integrator.block] if self.integrator is not None else [])]
+        for block in blocks:
+            block.compile(dynamic=False)
 
     def thresholds(self) -> Thresholds:
         """What decisions are made by, as files hold it."""

@@ -8,8 +8,6 @@ from typing import Any
 import torch
 from torch.utils.checkpoint import checkpoint
 
-LEVELS = ("none", "attention", "blocks")
-
 
 def recomputed(on: bool, part: Callable[..., Any], *args: Any) -> Any:
     """part(*args); where `on` and a gradient is wanted, only args and results are kept for it.

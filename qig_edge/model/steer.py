@@ -22,10 +22,14 @@ class Steered(nn.Module):
         self.share, self.lowest, self.highest = share, lowest, highest
         self.register_buffer("threshold", torch.tensor(initial))
         self.register_buffer("pressure", torch.tensor(1.0), persistent=False)
+        self.goals: list[Tensor] = []
 
     @torch.no_grad()
     def follow(self, values: Tensor, among: Tensor) -> None:
-        """Moves towards the quantile of `values` where the mask `among` (same shape) holds; not a number is left out."""
+        """Notes the quantile of `values` where the mask `among` (same shape) holds; what is not a number is left out.
+
+        The threshold itself stays until settle(): the backward pass of this step still needs it as it was.
+        """
         if not self.training or self.share == 0:
             return
         among = among & values.isfinite()
@@ -35,5 +39,12 @@ class Steered(nn.Module):
         goal = torch.where(
             self.pressure > 0, ordered.take(index), self.lowest
         )  # ordered[index] would wait for the device
-        moved = self.threshold + RATE * (goal.clamp(self.lowest, self.highest) - self.threshold)
-        self.threshold.copy_(torch.where((count > 0) & goal.isfinite(), moved, self.threshold))
+        self.goals.append(torch.where((count > 0) & goal.isfinite(), goal, self.threshold))
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Moves towards what this step's batches noted."""
+        if self.goals:
+            goal = torch.stack(self.goals).mean().clamp(self.lowest, self.highest)
+            self.threshold.lerp_(goal, RATE)
+            self.goals.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -68,12 +69,11 @@ def surprise_and_confidence(logits: Tensor, ids: Tensor) -> tuple[Tensor, Tensor
     p = torch.softmax(logits.float(), -1)
     came = p[:, :-1].gather(-1, ids[:, 1:, None]).squeeze(-1)
     surprise = torch.cat((torch.zeros_like(p[:, :1, 0]), (1 - came.sqrt()).clamp_min(0).sqrt()), 1)
-    mean, running = torch.zeros(ids.shape[0], device=ids.device), []
-    for t in range(ids.shape[1]):
-        if t:
-            mean = mean + (surprise[:, t] - mean) / SURPRISE_MEMORY
-        running.append(mean)
-    return surprise, p.square().sum(-1) * (1 - torch.stack(running, 1))
+    # the running mean of all tokens as one product with what each surprise has left after t - j more tokens (the first has no part in it)
+    age = torch.arange(ids.shape[1], device=ids.device, dtype=torch.float64)
+    left = torch.exp((age[:, None] - age[None, :]) * math.log1p(-1 / SURPRISE_MEMORY)).tril() / SURPRISE_MEMORY
+    running = (surprise.double() @ left.T).float()
+    return surprise, p.square().sum(-1) * (1 - running)
 
 
 def drift(normed: Tensor) -> Tensor:
@@ -85,8 +85,10 @@ def drift(normed: Tensor) -> Tensor:
     return (1 - (u * s).sum(-1)).clamp_min(0).sqrt().float()
 
 
-def angle(before: Tensor, after: Tensor) -> Tensor:
-    """Angle in radians between states [..., D], by atan2 of chord lengths (acos loses small angles to rounding)."""
-    a = before.double() / before.double().norm(dim=-1, keepdim=True).clamp_min(1e-30)
-    b = after.double() / after.double().norm(dim=-1, keepdim=True).clamp_min(1e-30)
+def angle(before: Tensor, after: Tensor, exact: bool = True) -> Tensor:
+    """Angle in radians between states [..., D], by atan2 of chord lengths (acos loses small angles to rounding); in float32 unless exact."""
+    if exact:
+        before, after = before.double(), after.double()
+    a = torch.nn.functional.normalize(before, dim=-1, eps=1e-30)
+    b = torch.nn.functional.normalize(after, dim=-1, eps=1e-30)
     return (2 * torch.atan2((a - b).norm(dim=-1), (a + b).norm(dim=-1))).float()
