@@ -33,6 +33,9 @@ class TalkingBackend:
     def __init__(self, mind: Callable[[str], Said], n_ctx: int = 256) -> None:
         self.mind, self.n_ctx, self.open = mind, n_ctx, 0
 
+    def metadata(self, key: str) -> str | None:
+        return None
+
     def tokenize(self, text: str | bytes, *, parse_special: bool = False) -> list[int]:
         return list(text.encode() if isinstance(text, str) else text)
 

@@ -137,7 +137,7 @@ def test_levels_are_what_they_say(sample: dict[str, list[Problem]], family: str,
 @pytest.mark.parametrize("level", LEVELS)
 def test_answers_are_not_worth_guessing(sample: dict[str, list[Problem]], level: int) -> None:
     """The most frequent answer of a cell is right about as often as chance says."""
-    for family, limit in (("membership", 0.58), ("counting", 0.32), ("order", 0.15)):
+    for family, limit in (("membership", 0.6), ("counting", 0.32), ("order", 0.15)):
         chosen = cell(sample, family, level)
         most = Counter(p.answer for p in chosen).most_common(1)[0][1] / len(chosen)
         assert most < limit, (family, level, most)

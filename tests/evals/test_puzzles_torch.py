@@ -12,6 +12,7 @@ tokenizers = pytest.importorskip("tokenizers")
 
 from qig_edge.evals.answers import ask  # noqa: E402
 from qig_edge.evals.puzzles.generate import problems, records  # noqa: E402
+from qig_edge.evals.puzzles.problem import NOUNS  # noqa: E402
 from qig_edge.evals.puzzles_torch import answers, puzzle_scores  # noqa: E402
 from qig_edge.runtime.backend import Sampling  # noqa: E402
 from qig_edge.runtime.native import NativeModel  # noqa: E402
@@ -72,21 +73,29 @@ def test_a_prompts_tokens_begin_its_texts_tokens(tokenizer: tokenizers.Tokenizer
     assert checked > 900
 
 
+def told() -> list[str]:
+    """Beginnings of sentences, of several lengths, that the golden model goes on with; and problems."""
+    stories = [f"{start} {noun}" for start in ("Once upon a time the", "The", "One day a") for noun in NOUNS[::8]]
+    return stories + [p.prompt for p in problems(7, 0, "test", (1,))]
+
+
 def test_batches_and_order_change_nothing() -> None:
     """The golden model knows no puzzles, but its answers are its own whoever stands beside them."""
     model, tokenizer = load_model(GOLDEN / "checkpoint"), load_tokenizer(GOLDEN / "checkpoint")
-    prompts = [p.prompt for p in problems(24, SEED, "test", (1, 2))]
+    prompts = told()
     together = answers(model, tokenizer, prompts)
     assert together == answers(model, tokenizer, prompts, batch=1)
     assert together[::-1] == answers(model, tokenizer, prompts[::-1])
-    assert len(set(together)) > 3
+    assert len(set(together)) > 5
 
 
 def test_torch_and_libqig_are_asked_the_same() -> None:
     model, tokenizer = load_model(GOLDEN / "checkpoint"), load_tokenizer(GOLDEN / "checkpoint")
-    prompts = [p.prompt for p in problems(14, 0, "test", (1,))]
+    prompts = told()
     ours = answers(model, tokenizer, prompts)
     with NativeModel(GOLDEN / "golden-f32.gguf") as native, native.session(n_threads=1) as session:
         session.set_sampler(Sampling.greedy())
         theirs = [ask(native, session, prompt).text for prompt in prompts]
-    assert ours == theirs and any(theirs)
+    # one near-tie of two logits may fall either way on another machine
+    assert sum(a != b for a, b in zip(ours, theirs, strict=True)) <= 1, list(zip(ours, theirs, strict=True))
+    assert len(set(theirs)) > 5

@@ -75,7 +75,10 @@ def test_all_right_and_all_wrong_say_what_is_undefined() -> None:
             result.state["surprise_error_auroc"] is None
             and result.state["claims"]["first_confidence"]["error_auroc"] is None
         )
-        assert result.notes() == [f"{word} answer is right: what would tell right ones from wrong ones is undefined."]
+        assert result.notes() == [
+            f"{word} answer is right: what would tell right ones from wrong ones is undefined.",
+            "Every token is geometric: a model without a regime detector reports the same.",
+        ]
         json.dumps(result.to_dict(), allow_nan=False)
 
 

@@ -71,6 +71,8 @@ class Puzzles:
             notes.append(
                 f"{'Every' if n.right else 'No'} answer is right: what would tell right ones from wrong ones is undefined."
             )
+        if self.state["regimes"] and self.state["regimes"]["geometric"] == 1:
+            notes.append("Every token is geometric: a model without a regime detector reports the same.")
         return notes
 
     def _accuracy(self) -> Table:
