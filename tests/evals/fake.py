@@ -23,6 +23,7 @@ class Said:
     surprise: float = 0.25
     regime: int = 1
     newline: bool = True
+    rise: float = 0.001
 
 
 class TalkingBackend:
@@ -96,10 +97,10 @@ class TalkingSession:
         return self.answer[self.pos - self.prompt]
 
     def telemetry(self, pos: int) -> Telemetry:
-        """State of the prompt's tokens but the last is not observed; phi and confidence rise by 1/1000 a position of the answer."""
+        """State of the prompt's tokens but the last is not observed; the rest rises from token to token of the answer."""
         assert 0 <= pos < self.pos
         told = pos >= self.prompt - 1
-        step = (pos - self.prompt + 1) / 1000
+        step = (pos - self.prompt + 1) * self.said.rise
         return Telemetry(
             phi=self.said.phi + step if told else 0.0,
             surprise=self.said.surprise + step if pos >= self.prompt else math.nan,

@@ -44,8 +44,10 @@ def test_what_a_model_knows_and_tells() -> None:
     assert all(cell["total"] == 10 for levels in out["cells"].values() for cell in levels.values())
     state = out["state"]
     assert state["phi_level_spearman"] > 0.97 and state["phi_level_spearman_within_families"] > 0.97
+    assert state["surprise_error_auroc_within_families"] == 1.0 and set(state["surprise_error_auroc_by_family"]) == set(
+        FAMILIES
+    )
     assert state["surprise_error_auroc"] == 1.0 and state["surprise_error_auroc_stderr"] == 0.0
-    # of 105 tokens of level 1 problems as many are level 5's as these have tokens
     assert set(state["regimes"]) == {"linear", "geometric", "breakdown"} and sum(
         state["regimes"].values()
     ) == pytest.approx(1)
@@ -131,3 +133,18 @@ def test_an_interrupt_closes_the_session() -> None:
     with pytest.raises(KeyboardInterrupt):
         run("puzzles", backend, Options(5, progress=interrupted))
     assert backend.open == 0
+
+
+def test_a_state_that_only_tells_families_apart_says_nothing_within_them() -> None:
+    """Surprise by family alone: a good AUROC over everything where families differ in errors, one half within each."""
+    families = list(FAMILIES)
+
+    def mind(prompt: str) -> Said:
+        p = KNOWN[prompt]
+        k = families.index(p.family)
+        right = p.level <= (4 if k < 3 else 1)
+        return Said(p.answer if right else "zz", surprise=k / 8, rise=0)
+
+    state = evaluated(mind).state
+    assert state["surprise_error_auroc"] > 0.7
+    assert state["surprise_error_auroc_within_families"] == 0.5

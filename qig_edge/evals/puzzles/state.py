@@ -30,17 +30,19 @@ def state_metrics(problems: Sequence[Problem], answers: Sequence[Answer]) -> dic
     """Everything about the state, for JSON. The sequences pair.
 
     phi_level_spearman: rank correlation of an answer's phi with its problem's level; within families (their mean); with the length of
-    the prompt taken out. surprise_error_auroc: that a wrong answer's surprise exceeds a right one's. claims: by name in CLAIMS, the
+    the prompt taken out. surprise_error_auroc: that a wrong answer's surprise exceeds a right one's; over everything it profits from
+    families that differ in both, so the mean within families stands beside it. claims: by name in CLAIMS, the
     number of values, calibration error over ten bins with its curve, AUROC of the lack of it for errors, accuracy of the surest.
     """
     right = [a.text == p.answer for p, a in zip(problems, answers, strict=True)]
     wrong = [not ok for ok in right]
     levels = [float(p.level) for p in problems]
     phi, surprise = _observed([a.phi for a in answers]), _observed([a.surprise for a in answers])
-    by_family = {}
+    by_family, areas = {}, {}
     for family in dict.fromkeys(p.family for p in problems):
         mine = [i for i, p in enumerate(problems) if p.family == family]
         by_family[family] = st.spearman([phi[i] for i in mine], [levels[i] for i in mine]) if phi else None
+        areas[family] = st.auroc([surprise[i] for i in mine], [wrong[i] for i in mine]) if surprise else None
     lengths = [float(a.prompt_tokens) for a in answers]
     area = st.auroc(surprise, wrong) if surprise else None
     return {
@@ -50,6 +52,8 @@ def state_metrics(problems: Sequence[Problem], answers: Sequence[Answer]) -> dic
         "phi_level_spearman_by_family": by_family,
         "surprise_error_auroc": area,
         "surprise_error_auroc_stderr": None if area is None else st.auroc_stderr(area, sum(wrong), sum(right)),
+        "surprise_error_auroc_within_families": st.mean([a for a in areas.values() if a is not None]),
+        "surprise_error_auroc_by_family": areas,
         "claims": {name: _claim(*values) for name, values in _claims(problems, answers, right).items()},
         "regimes": regime_shares(answers),
         "by_level": [_level(level, problems, answers) for level in sorted({p.level for p in problems})],

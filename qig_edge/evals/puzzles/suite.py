@@ -98,6 +98,7 @@ class Puzzles:
                 "surprise for errors, AUROC",
                 _number(s["surprise_error_auroc"]) + ("" if error is None else f" ±{error:.2f}"),
             ),
+            ("  within families, mean", _number(s["surprise_error_auroc_within_families"])),
             ("tokens by regime", told),
         )
         return Table("what the state told", ("", "value"), rows)
