@@ -1,9 +1,10 @@
 """Bounds on one step: the gradient's length, or the distance that the step moves the model's distributions.
 
-The Fisher distance of a step d is sqrt(sum_i F_ii d_i^2), in nats^(1/2) a token: half its square is the mean
-Kullback-Leibler divergence of the predictions before and after. F_ii is a slow mean of squared gradients times the
-tokens behind a gradient: for tokens that err independently that is the mean squared gradient of one token. Where they
-don't, and where the gradient is more than noise, it is an overestimate, so that the bound is on the safe side.
+The Fisher distance of a step d is sqrt(sum_i F_ii d_i^2), in nats^(1/2) a token: half its square would be the mean
+Kullback-Leibler divergence of the predictions before and after, were the Fisher matrix diagonal. F_ii is a slow mean of
+squared gradients times the tokens behind a gradient: for tokens that err independently that is the mean squared gradient
+of one token, else more. The diagonal knows no correlations, and a step goes along with them: early in the training of
+a small model the predictions moved 1.5 times as far as the bound said (a test holds it within 3).
 """
 
 from __future__ import annotations

@@ -145,7 +145,7 @@ def test_kfac_finds_the_steepest_way_down_a_stretched_bowl() -> None:
 
 
 def test_fisher_clipping_bounds_what_a_step_does(data: Data, tmp_path: Path) -> None:
-    """The distance promised is about the one measured on the predictions: twice their Bures distance."""
+    """The distance promised is about the one measured on the predictions, twice their Bures distance."""
     config = settings(clip="fisher", clip_fisher=0.02, learning_rate=0.05, batch_tokens=2048, context=32)
     made = trainer(tmp_path / "run", config, data)
     ids = torch.from_numpy(made.mixtures[False].batch(0, 64))
@@ -158,8 +158,9 @@ def test_fisher_clipping_bounds_what_a_step_does(data: Data, tmp_path: Path) -> 
         assert distance is not None and distance > config.clip_fisher
         moved = ((after / 2).exp() - (before / 2).exp()).square().sum(-1).mean().sqrt().item()
         lengths.append(2 * moved)
-    # F is the mean over what the first steps were, and an overestimate where tokens agree
-    assert all(0 < length < 3 * config.clip_fisher for length in lengths), lengths
+    # the diagonal leaves out correlations, which the step goes along with: seen are 1.4 to 1.5 times the bound
+    assert len(lengths) == 12
+    assert all(config.clip_fisher / 3 < length < 3 * config.clip_fisher for length in lengths), lengths
 
 
 def test_norm_clipping_is_what_it_was() -> None:
