@@ -103,6 +103,8 @@ def _encode(tensor: TensorName, data: np.ndarray, kind: str) -> np.ndarray:
         raise CheckpointError(f"{tensor.torch} is {list(data.shape)}, the configuration says {list(tensor.shape)}")
     if tensor.exponential:
         data = np.exp(data.astype(np.float64)).astype(np.float32)
+    if tensor.within:
+        data = data.clip(*tensor.within)
     if not np.isfinite(data).all():
         raise CheckpointError(
             f"{tensor.torch} holds values that are not finite: the training went wrong before this checkpoint"

@@ -14,13 +14,15 @@ import dataclasses
 from qig_edge.config import ModelConfig
 from qig_edge.errors import CheckpointError
 
+GATE_RANGE = (0.0, 0.9999)  # no coupling is below 0, so a lower threshold is none
+
 
 @dataclasses.dataclass(frozen=True)
 class TensorName:
     """One tensor: its name in GGUF, in Kernel.state_dict(), and the name that Kernel.fake_quantize knows it by (None: F32 always).
 
     shape is the file's, [out, in] or [n], and torch's but where transposed; exponential: the file holds exp of what torch holds; then: a second
-    tensor whose values follow the first one's in a vector of the file.
+    tensor whose values follow the first one's in a vector of the file; within: the range that the file's values are held to.
     """
 
     gguf: str
@@ -30,6 +32,7 @@ class TensorName:
     exponential: bool = False
     then: str | None = None
     transposed: bool = False
+    within: tuple[float, float] | None = None
 
 
 def check_format(config: ModelConfig) -> None:
@@ -98,7 +101,11 @@ def _block(config: ModelConfig, ours: str, theirs: str, sparse_down: bool) -> li
             )
         )
     if config.gate_learnt:
-        names.append(TensorName(f"{ours}.attn_gate.weight", f"{theirs}.attn.gate_threshold", (config.n_heads,)))
+        names.append(
+            TensorName(
+                f"{ours}.attn_gate.weight", f"{theirs}.attn.gate_threshold", (config.n_heads,), within=GATE_RANGE
+            )
+        )
     if qfi and config.state == "diagonal":
         names += [
             TensorName(f"{ours}.attn_q_gain.weight", f"{theirs}.attn.q_gain", (config.n_heads,)),

@@ -40,11 +40,12 @@ class LayerCache:
 class Observed:
     """What a block's attention tells of itself, means over its heads: [B, T] each.
 
-    active: share of the pairs let through, differentiable while gates are soft; routed: where a router chose.
+    active: keys let through, differentiable while gates are soft, of `possible` ones; routed: where a router chose.
     """
 
     phi: Tensor
     active: Tensor
+    possible: Tensor
     routed: Routed | None = None
 
 
@@ -156,9 +157,10 @@ class Attention(nn.Module):
             outs.append(out)
             if observed is not None:
                 told.append(observed)
-        return torch.cat(outs, 2), Observed(
-            torch.cat([s.phi for s in told], 1), torch.cat([s.active for s in told], 1)
-        ) if told else None
+        together = (
+            [torch.cat([getattr(s, f) for s in told], 1) for f in ("phi", "active", "possible")] if told else None
+        )
+        return torch.cat(outs, 2), Observed(*together) if together else None
 
     def _attend(
         self, phi_q: Tensor, seen: LayerCache, positions: Tensor, coupling: Tensor, look: Look
@@ -206,4 +208,5 @@ class Attention(nn.Module):
         pairs = allowed.expand(b, h, t, total)
         through = pairs.sum(-1) if passed is None else (pairs * passed).sum(-1)
         seen_keys = visible.view(-1, 1, t)
-        return out, Observed(integration(weights, seen_keys).mean(1), (through / seen_keys).mean(1))
+        possible = seen_keys.expand(b, 1, t).squeeze(1).float()
+        return out, Observed(integration(weights, seen_keys).mean(1), through.float().mean(1), possible)

@@ -39,6 +39,7 @@ class Journey:
     turned: Tensor
     phi: Tensor
     active: Tensor
+    possible: Tensor
     curvature: Tensor
     blocks: Tensor
     deep: Tensor
@@ -61,6 +62,7 @@ class Journey:
             turned=filled(0.0),
             phi=filled(0.0),
             active=filled(0.0),
+            possible=filled(0.0),
             curvature=filled(0.0),
             blocks=filled(0.0),
             deep=filled(0.0),
@@ -75,9 +77,12 @@ class Journey:
         if self.noted:
             assert seen is not None
             ran = self.runs.float()
-            self.turned = torch.where(self.runs, angle(self.x.detach(), after.detach(), exact=not training), self.turned)
+            self.turned = torch.where(
+                self.runs, angle(self.x.detach(), after.detach(), exact=not training), self.turned
+            )
             self.phi = self.phi + ran * seen.phi
             self.active = self.active + ran * seen.active
+            self.possible = self.possible + ran * seen.possible
             self.curvature = self.curvature + ran * self.turned
             self.blocks = self.blocks + ran
             if seen.routed is not None:

@@ -171,11 +171,10 @@ class Kernel(nn.Module):
     def _run(
         self, journey: Journey, block: nn.Module, positions: Tensor, r: Tensor, cache: LayerCache | None, grown: Cache
     ) -> None:
-        coupling = r * journey.factor if journey.skips or self.regime is not None else r
-        skipping = journey.skips or (cache is not None and cache.present is not None)
+        coupling = r * journey.factor if self.skips else r
         look = Look(
             coupling,
-            journey.runs if skipping or self.skips else None,
+            journey.runs if self.skips else None,
             self.softness if self.soft else None,
             journey.noted,
         )

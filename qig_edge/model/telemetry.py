@@ -52,7 +52,7 @@ def telemetry_of(
         phi=journey.phi / journey.blocks,
         surprise=surprise,
         confidence=confidence if calibration is None else calibration(confidence),
-        agency=journey.active / journey.blocks,
+        agency=journey.active / journey.possible,
         curvature=journey.curvature / journey.blocks,
         coherence_drift=drift(normed),
         kappa=kappa.expand(ids.shape),

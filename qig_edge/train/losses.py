@@ -67,7 +67,7 @@ def sparsity(p: Pass) -> Tensor:
     """Share of the pairs that gates let through: it moves learnt thresholds while they are soft."""
     journey = p.output.journey
     assert journey is not None
-    return (journey.active / journey.blocks).mean()
+    return (journey.active / journey.possible).mean()
 
 
 def calibration(p: Pass) -> Tensor:

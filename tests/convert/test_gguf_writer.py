@@ -19,7 +19,7 @@ from qig_edge.errors import CheckpointError
 from qig_edge.model.kernel import Kernel
 from qig_edge.runtime.native import NativeModel
 from qig_edge.train.tokenizer import CHAT_TEMPLATE, CONTROL, encode_documents
-from tests.convert.tiny import KINDS, TEXT, VOCAB, random_kernel, tiny_config, tiny_tokenizer, write
+from tests.convert.tiny import DEPTHS, KINDS, TEXT, VOCAB, random_kernel, tiny_config, tiny_tokenizer, write
 
 
 def opened(path: Path) -> gguf.GGUFReader:
@@ -38,16 +38,31 @@ def documented_keys(repository: Path) -> set[str]:
     return keys
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", {**KINDS, **DEPTHS})
 def test_keys_are_the_documented_ones(tmp_path: Path, repository: Path, kind: str) -> None:
-    config = tiny_config(**KINDS[kind])
+    config = tiny_config(**{**KINDS, **DEPTHS}[kind])
     write(tmp_path / "m.gguf", Kernel(config), "q4")
     fields = opened(tmp_path / "m.gguf").fields
     written = {k for k in fields if not k.startswith("GGUF.")}
     documented = documented_keys(repository)
     assert len(documented) > 30
-    absent = set() if config.state == "diagonal" else {"qig.attention.state_phases"}
-    absent |= set() if config.decay else {"qig.attention.decay_slopes"}
+    present = (  # keys that stand in a file only where the model has the part
+        (config.state == "diagonal", "qig.attention.state_phases"),
+        (config.decay, "qig.attention.decay_slopes"),
+        (config.gate_learnt, "qig.gate.learnt"),
+        (config.code_rate > 0, "qig.code_rate."),
+        (config.adaptive, "qig.mandatory_blocks"),
+        (config.shallow_dim > 0, "qig.shallow_length"),
+        (config.regime, "qig.regime."),
+        (config.exit_first > 0, "qig.exit."),
+        (config.decoherence_modes > 0, "qig.decoherence."),
+        (config.recursion_max_loops > 0, "qig.recursion."),
+        (config.symmetry_rank > 0, "qig.symmetry."),
+        (config.confidence_learnt, "qig.confidence."),
+        (config.draft_blocks > 0, "qig.draft_blocks"),
+        (config.regime_breakdown_coupling != 1, "qig.regime.coupling"),
+    )
+    absent = {key for key in documented for there, start in present if key.startswith(start) and not there}
     assert written == documented - absent
     values = {k: fields[k].contents() for k in written}
     assert (values["general.architecture"], values["general.name"], values["general.alignment"]) == ("qig", "tiny", 32)

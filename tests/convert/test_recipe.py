@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from qig_edge.bench.random_model import matrices
@@ -11,20 +13,40 @@ from qig_edge.convert.recipe import load_recipe, parts, recipe_names
 from qig_edge.errors import ConfigError
 from qig_edge.model.kernel import Kernel
 from qig_edge.train.recipe import quantized_parts
-from tests.convert.tiny import KINDS, tiny_config
+from tests.convert.tiny import DEPTHS, KINDS, tiny_config
 
+# numbers that a file has as keys, and statistics that only training needs
+AS_KEYS = (
+    "calibration.log_scale",
+    "calibration.bias",
+    "coupling_beta",
+    "moments",
+    "regime.linear.threshold",
+    "regime.breakdown.threshold",
+    "decoherence.steer.threshold",
+)
 TWIN = {"attention": "dot", "basin_dim": 0, "decay": False}
 
 
-@pytest.mark.parametrize("kind", [*KINDS, "twin"])
+@pytest.mark.parametrize("kind", [*KINDS, *DEPTHS, "twin"])
 def test_names_cover_the_model_and_nothing_else(kind: str) -> None:
-    config = tiny_config(**(TWIN if kind == "twin" else KINDS[kind]))
+    config = tiny_config(**(TWIN if kind == "twin" else {**KINDS, **DEPTHS}[kind]))
     model, names = Kernel(config), tensor_names(config)
-    assert {n.torch: n.shape for n in names} == {k: tuple(v.shape) for k, v in model.state_dict().items()}
+    weights = {
+        k: v
+        for k, v in model.state_dict().items()
+        if not (k.endswith(AS_KEYS) or re.fullmatch(r"exits\.\d+\.steer\.threshold", k))
+    }
+    assert {name for n in names for name in (n.torch, n.then) if name} == set(weights)
+    for n in names:
+        if n.then is None:
+            assert tuple(weights[n.torch].shape) == n.shape
+        else:
+            assert (weights[n.torch].numel() + weights[n.then].numel(),) == n.shape
     assert len({n.gguf for n in names}) == len(names) > 15
     products = {name for name, _ in model.products()} | {"embedding"}
     assert {n.part for n in names if n.part} == products
-    assert sum(v.numel() for v in model.state_dict().values()) == config.param_counts()["total"]
+    assert sum(p.numel() for p in model.parameters()) == config.param_counts()["total"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -35,7 +57,12 @@ def test_matrices_are_those_of_random_models(kind: str) -> None:
 
 def test_training_rounds_what_the_q4_recipe_says() -> None:
     q4 = load_recipe("q4")
-    for config in [tiny_config(), tiny_config(**TWIN), tiny_config(head_rank=64), *map(preset_model, preset_names("qig"))]:
+    for config in [
+        tiny_config(),
+        tiny_config(**TWIN),
+        tiny_config(head_rank=64),
+        *map(preset_model, preset_names("qig")),
+    ]:
         kinds = quantized_parts(config)
         assert kinds == parts(config, q4)
         inside = {v for k, v in kinds.items() if k.startswith("blocks.")}

@@ -1,0 +1,113 @@
+"""The table and the plot of an ablation, from the results of its rows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from qig_edge.ablation.rows import CHANGES, EQUAL, FULL
+from qig_edge.runtime.files import replacing, written_whole
+
+HEADINGS = (
+    "row",
+    "parameters",
+    "bits/byte",
+    "against full",
+    "puzzles",
+    "level 1 to 5",
+    "pairs active",
+    "blocks run",
+    "block weights read",
+    "decode tok/s",
+)
+
+
+def results(out: Path) -> dict[str, list[dict[str, Any]]]:
+    """Finished rows by name, one result a seed, in the order of the table."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for file in sorted(out.glob("rows/*/result.json")):
+        result = json.loads(file.read_text("utf-8"))
+        result["folder"] = str(file.parent)
+        found.setdefault(result["name"], []).append(result)
+    order = list(CHANGES)
+    return {name: sorted(found[name], key=lambda r: r["seed"]) for name in order if name in found}
+
+
+def write(out: Path, speeds: dict[str, float]) -> tuple[Path, Path]:
+    """Writes OUT/ablation.md, ablation.json and ablation.png; returns the paths of table and plot."""
+    found = results(out)
+    table, plot = out / "ablation.md", out / "ablation.png"
+    with written_whole(table) as file:
+        file.write("\n".join(lines(found, speeds)) + "\n")
+    with written_whole(out / "ablation.json") as file:
+        file.write(json.dumps({"rows": found, "decode_tokens_per_second": speeds}, indent=1) + "\n")
+    _plot(found, plot)
+    return table, plot
+
+
+def lines(found: dict[str, list[dict[str, Any]]], speeds: dict[str, float]) -> list[str]:
+    """The table in Markdown. Where a row ran with several seeds its figures are means, and bits per byte carry half the range."""
+    full = {r["seed"]: r["bits_per_byte"]["all"] for r in found.get(FULL, [])}
+    out = ["| " + " | ".join(HEADINGS) + " |", "|" + "---|" * len(HEADINGS)]
+    for name, seeds in found.items():
+        bits = [r["bits_per_byte"]["all"] for r in seeds]
+        apart = [r["bits_per_byte"]["all"] / full[r["seed"]] - 1 for r in seeds if r["seed"] in full]
+        spread = f" ± {(max(bits) - min(bits)) / 2:.4f}" if len(bits) > 1 else ""
+        levels = [_mean([r["puzzles"].get(str(n)) for r in seeds]) for n in range(1, 6)]
+        cells = [
+            name,
+            f"{seeds[0]['parameters'] / 1e6:.2f}M",
+            f"{sum(bits) / len(bits):.4f}{spread}",
+            f"{sum(apart) / len(apart):+.2%}" if apart and name != FULL else "",
+            _share(_mean([r["puzzles"].get("all") for r in seeds])),
+            " ".join("-" if v is None else f"{100 * v:.0f}" for v in levels),
+            _share(_mean([r["active_pairs"] for r in seeds])),
+            f"{_mean([r['blocks_run'] for r in seeds]):.2f}",
+            f"{_mean([r['block_weights_read'] for r in seeds]) / 1e3:.0f}k",  # type: ignore[operator]
+            f"{speeds[name]:.0f}" if name in speeds else "-",
+        ]
+        out.append("| " + " | ".join(cells) + " |")
+    return out
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [v for v in values if v is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
+
+
+def _plot(found: dict[str, list[dict[str, Any]]], path: Path) -> None:
+    """Left: bits per byte against the full model's, a bar a row. Right: bits per byte over block weights read a token."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    names = list(found)
+    bits = [sum(r["bits_per_byte"]["all"] for r in found[n]) / len(found[n]) for n in names]
+    base = bits[names.index(FULL)] if FULL in names else min(bits)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 0.28 * len(names) + 2), layout="constrained")
+    left.barh(
+        range(len(names)),
+        [100 * (b / base - 1) for b in bits],
+        color=["0.3" if n == FULL else "tab:blue" for n in names],
+    )
+    left.set_yticks(range(len(names)), names)
+    left.invert_yaxis()
+    left.axvline(0, color="0.3", linewidth=1)
+    left.set_xlabel("bits per byte against the full model, percent (left is better)")
+    for name, b in zip(names, bits, strict=True):
+        read = sum(r["block_weights_read"] for r in found[name]) / len(found[name]) / 1e3
+        marked = name in (FULL, EQUAL)
+        right.plot(read, b, "s" if marked else "o", color="tab:red" if marked else "tab:blue")
+        right.annotate(name, (read, b), textcoords="offset points", xytext=(4, 3), fontsize=7)
+    right.set_xlabel("block weights read a token, thousands")
+    right.set_ylabel("bits per byte")
+    right.grid(alpha=0.3)
+    with replacing(path) as partial:
+        figure.savefig(partial, dpi=120, format="png")
+    plt.close(figure)
