@@ -54,7 +54,16 @@ def command(
             help="Don't train: measure curvature, correlations and the natural gradient at --from, the newest checkpoint, or the start.",
         ),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what --diagnose finds as JSON.")] = False,
+    vram: Annotated[
+        str | None,
+        typer.Option(
+            "--vram", metavar="SIZE", help="Memory to stay within, as 4GB: chooses micro-batch, checkpointing and optimizer states."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Don't train: print memory, speed and days of the run on this machine.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what --diagnose or --dry-run finds as JSON.")] = False,
     tokens: Annotated[int | None, typer.Option("--tokens", help="Length of the run.")] = None,
     batch_tokens: Annotated[int | None, typer.Option("--batch-tokens", help="Tokens a step.")] = None,
     micro_tokens: Annotated[
@@ -96,12 +105,13 @@ def command(
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads [default: all].")] = None,
 ) -> None:
     """Train a model from text. Ctrl-C saves; --resume goes on where it stopped."""
-    from qig_edge.config import ModelConfig, load_preset
+    from qig_edge.cli import train_fit
+    from qig_edge.config import load_preset, qig_config
     from qig_edge.train.config import TrainConfig
     from qig_edge.train.sources import Source
 
     tables = load_preset(preset)
-    model_config = ModelConfig.from_dict(tables["model"], f"preset '{preset}'")
+    model_config = qig_config(tables["model"], f"preset '{preset}'")
     given = {
         "tokens": tokens,
         "batch_tokens": batch_tokens,
@@ -135,21 +145,27 @@ def command(
             source.files()
     if diagnose:
         origin = origin or _run_in(out)
-    else:
+    elif not dry_run:
         _check_out(out, resume)
-    tokenizer = tokenizer or _checkpoint_of(out if resume else origin)
+    tokenizer = tokenizer or _checkpoint_of(out if resume and not dry_run else origin)
     try:
         import torch
     except ImportError:
         raise MissingExtra("qig-edge train", "train") from None
     if threads:
         torch.set_num_threads(threads)
+    config, estimate = train_fit.fit(model_config, config, vram) if vram else (config, None)
     if compile_ is None and "compile" not in settings and torch.cuda.is_available():
-        config = dataclasses.replace(config, compile=True)
+        # a compiled block decides by itself what it keeps
+        config = dataclasses.replace(config, compile=config.checkpointing == "none")
+    if dry_run:
+        train_fit.show_dry_run(model_config, config, estimate, as_json)
+        return
     shards = shards or out / "shards"
     if diagnose:
         _diagnose(out, model_config, config, first, tokenizer, shards, origin, as_json)
     else:
+        _make_out(out)
         _train(out, model_config, config, first, final, tokenizer, shards, resume, origin)
 
 
@@ -194,6 +210,9 @@ def _check_out(out: Path, resume: bool) -> None:
         )
     if resume and not found:
         raise CheckpointError(f"'{out}' holds no checkpoint to resume")
+
+
+def _make_out(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as e:

@@ -143,10 +143,7 @@ class Trainer:
         self.grouping = Grouping(config.seed)
         self.step = 0
         self.terms: dict[str, float] = {}
-        on_gpu = world.device != "cpu"
-        self.bfloat16 = config.precision == "bfloat16" or (
-            config.precision == "auto" and (on_gpu or _cpu_has_bfloat16())
-        )
+        self.bfloat16 = runs_in_bfloat16(config, world.device)
         if config.compile:
             self.model.compile_blocks()
 
@@ -224,7 +221,11 @@ class Trainer:
         self._quantize()
 
         def logits_of(ids: torch.Tensor) -> torch.Tensor:
-            with torch.autocast(ids.device.type, torch.bfloat16, enabled=self.bfloat16):
+            # what is compiled for training would be compiled anew without gradients
+            with (
+                torch.compiler.set_stance("force_eager"),
+                torch.autocast(ids.device.type, torch.bfloat16, enabled=self.bfloat16),
+            ):
                 return self.model(ids).logits
 
         context = self.config.context_at(self.step)
@@ -298,7 +299,10 @@ class Trainer:
         phi = torch.zeros(len(numbers), device=self.world.device)
         found = []
         for batch in self._batches(mine):
-            with torch.autocast(batch.device.type, torch.bfloat16, enabled=self.bfloat16):
+            with (
+                torch.compiler.set_stance("force_eager"),
+                torch.autocast(batch.device.type, torch.bfloat16, enabled=self.bfloat16),
+            ):
                 telemetry = self.model(batch[:, :-1], observe=True).telemetry
             found.append(telemetry.phi.mean(1).float())
         phi[self.world.rank :: self.world.size] = torch.cat(found)
@@ -391,7 +395,21 @@ class Trainer:
 
 REFRESH = 50  # steps
 PARTS = ("clip", "pace", "grouping", "losses")  # what besides weights and optimizers has a state
-CHANGEABLE = ("tokens", "eval_tokens", "save_tokens", "compile", "micro_tokens", "checkpointing", "decay_share", "quantize_share")
+CHANGEABLE = (
+    "tokens",
+    "eval_tokens",
+    "save_tokens",
+    "compile",
+    "micro_tokens",
+    "checkpointing",
+    "decay_share",
+    "quantize_share",
+)
+
+
+def runs_in_bfloat16(config: TrainConfig, device: str) -> bool:
+    """Whether a run's products are bfloat16 on that device."""
+    return config.precision == "bfloat16" or (config.precision == "auto" and (device != "cpu" or _cpu_has_bfloat16()))
 
 
 def _cpu_has_bfloat16() -> bool:

@@ -7,7 +7,7 @@ import torch
 
 from qig_edge.config import preset_model
 from qig_edge.model.kernel import Kernel
-from qig_edge.model.recompute import LEVELS
+from qig_edge.train.config import CHECKPOINTING
 from tests.model.test_presets import reduced
 
 NAMES = ("qig-100m", "qig-recursive-50m", "dense-nano")
@@ -42,7 +42,7 @@ def trained_a_step(name: str, level: str, softness: float) -> tuple[dict[str, to
 @pytest.mark.parametrize("softness", [0.0, 0.05])
 def test_gradients_and_statistics_are_the_same(name: str, softness: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("qig_edge.model.attention.CHUNK", 16)
-    (plain, most), *others = (trained_a_step(name, level, softness) for level in LEVELS)
+    (plain, most), *others = (trained_a_step(name, level, softness) for level in CHECKPOINTING)
     assert len(plain) > 10 and len(others) == 2
     for found, kept in others:
         assert found.keys() == plain.keys()
