@@ -59,7 +59,8 @@ class Kfac(torch.optim.Optimizer):
         weights = list(self.names.values())
         training = self.model.training
         self.model.eval()  # a look: what the model keeps of its batches stays as it is
-        with warnings.catch_warnings():
+        # compiled blocks would run past the hooks that see inputs and gradients
+        with warnings.catch_warnings(), torch.compiler.set_stance("force_eager"):
             warnings.simplefilter("ignore")
             operator = curvlinops.KFACLinearOperator(
                 _Readout(self.model, weights),

@@ -144,6 +144,21 @@ def test_kfac_finds_the_steepest_way_down_a_stretched_bowl() -> None:
     assert torch.equal(_damped_inverse(torch.zeros(3, 3), 0.1), torch.eye(3))
 
 
+def test_kfac_sees_into_compiled_blocks() -> None:
+    pytest.importorskip("curvlinops", reason="kfac needs the 'optimizers' extra")
+    model = Kernel(MODEL)
+    for block in model.blocks:
+        block.compile(backend="eager")
+    batch = torch.randint(0, 400, (2, 17))
+    optimizers = Optimizers(model, settings(optimizer="kfac"))
+    for _ in range(2):
+        torch.nn.functional.cross_entropy(model(batch[:, :-1]).logits.flatten(0, 1), batch[:, 1:].flatten()).backward()
+        optimizers.step(1.0, batch)
+    matrices = optimizers.parts[1].param_groups[0]["params"]
+    assert len(matrices) == 6 * MODEL.n_layers
+    assert all("inner_inverse" in optimizers.parts[1].state[w] for w in matrices)
+
+
 def test_fisher_clipping_bounds_what_a_step_does(data: Data, tmp_path: Path) -> None:
     """The distance promised is about the one measured on the predictions, twice their Bures distance."""
     config = settings(clip="fisher", clip_fisher=0.02, learning_rate=0.05, batch_tokens=2048, context=32)
