@@ -150,6 +150,31 @@ QIG_API int qig_session_slide(qig_session *s, int32_t n_keep, int32_t n_tail, ch
 QIG_API int qig_session_set_sampler(qig_session *s, const qig_sampler_params *p, char *err, size_t errlen);
 QIG_API int qig_session_sample(qig_session *s, int32_t *token, char *err, size_t errlen); /* from the last logits; does not evaluate it */
 
+/* --- exact speculation ------------------------------------------------------------------------------------------------------------- */
+
+enum { QIG_DRAFT_AUTO = -1, QIG_MAX_DRAFT = 8 };
+
+typedef struct { /* since qig_session_set_speculation, of qig_session_next */
+    uint64_t rounds, tokens;  /* passes that verified; tokens that they left evaluated */
+    uint64_t drafted;         /* tokens that were evaluated as drafts, beside the first of each round */
+    uint64_t tested, accepted; /* guesses of the draft that were held against the full model; that stood */
+    double draft_seconds, verify_seconds; /* without speculation all of it is verify_seconds */
+    int32_t active;           /* whether rounds may draft */
+    int32_t draft_len;        /* of the next round */
+} qig_speculation_stats;
+
+/* How many tokens a round of qig_session_next drafts with the model's first qig.draft_blocks blocks: 0 none (so it begins), 1 to QIG_MAX_DRAFT, or
+ * QIG_DRAFT_AUTO: as many as measured acceptance and measured time make worth it, none where that does not pay or the model has no drafts.
+ * QIG_ERR_ARG for a length of 1 or more that the model has no drafts for. Greedy text does not depend on it. Sampled text has the same distribution
+ * with it as without; for one seed it is the same text whatever the length, another than without. qig_session_sample follows it too. */
+QIG_API int qig_session_set_speculation(qig_session *s, int32_t draft_len, char *err, size_t errlen);
+/* Draws the next tokens and evaluates them, as qig_session_sample and qig_session_eval by turns: one, or with speculation up to the draft length + 1;
+ * at most cap, and as many as there is room for. An end of text or of a turn comes alone and is not evaluated. Where the file pauses on
+ * breakdown, a token in breakdown is the last. QIG_ERR_CONTEXT_FULL without room for one; then nothing was drawn. Telemetry is that of tokens
+ * evaluated one by one, but that bytes_read is what the round read, shared by the tokens that stayed. */
+QIG_API int qig_session_next(qig_session *s, int32_t *tokens, int32_t cap, int32_t *n, char *err, size_t errlen);
+QIG_API void qig_session_speculation(const qig_session *s, qig_speculation_stats *out);
+
 /* --- measuring ------------------------------------------------------------------------------------------------------------------- */
 
 /* Sequential read bandwidth of a buffer of that many bytes with n_threads (0: as a session chooses), bytes a second: the best of `rounds` rounds, each

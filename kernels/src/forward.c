@@ -22,26 +22,34 @@ static void embed_tokens(pass *a, int lo, int hi, int thread) {
     (void)thread;
     qig_session *s = a->s;
     const qig_model *m = s->model;
-    for (int i = lo; i < hi; i++) {
-        const int32_t token = s->tokens[a->pos0 + i];
-        float *z = s->norm + (size_t)i * s->norm_width;
+    for (int k = lo; k < hi; k++) {
+        const int32_t i = a->list[k], token = s->tokens[a->pos0 + i];
+        float *z = s->norm + (size_t)k * s->norm_width;
         qig_dequantize_row(&m->token_embd, token, z);
         if (m->token_scale.data) {
             const float scale = ((const float *)m->token_scale.data)[token];
             for (int32_t c = 0; c < m->basin_dim; c++) z[c] *= scale;
         }
-        if (qig_quantized(&m->basin_proj)) m->ops->quantize_a8(z, s->norm_q + (size_t)i * (s->norm_width / QIG_BLOCK), m->basin_dim);
+        if (qig_quantized(&m->basin_proj)) m->ops->quantize_a8(z, s->norm_q + (size_t)k * (s->norm_width / QIG_BLOCK), m->basin_dim);
         turn_of(s, a->pos0 + i, s->turn + (size_t)i * (size_t)m->state_dim);
         s->coupling[i] = qig_coupling(m, (int64_t)a->pos0 + i + 1);
         s->sums[i] = (qig_token_sums){ .regime = QIG_GEOMETRIC };
-        s->alive[i] = i;
+        s->alive[k] = i;
     }
 }
 
 static void project_rows(pass *a, int lo, int hi, int thread) {
     (void)thread;
     qig_session *s = a->s;
-    qig_product(s, &s->model->basin_proj, s->norm, s->norm_q, s->norm_width, s->x, (size_t)s->model->d_model, lo, hi, a->n);
+    const size_t d = (size_t)s->model->d_model;
+    qig_product(s, &s->model->basin_proj, s->norm, s->norm_q, s->norm_width, s->x + (size_t)a->list[0] * d, d, lo, hi, a->rows);
+}
+
+/* The states of the tokens with `n` indices from `first` on before any block; they are those that run. */
+static void embed(pass *a, int32_t first, int32_t n) {
+    qig_rows(a, a->s->everyone + first, 0, n);
+    qig_phase(a, embed_tokens, n, 1);
+    qig_phase(a, project_rows, a->s->model->d_model, QIG_BLOCK);
 }
 
 /* --- who goes on ----------------------------------------------------------------------------------------------------------------------- */
@@ -79,23 +87,29 @@ static void run_loops(pass *a) {
     }
 }
 
-static void run_blocks(pass *a) {
-    qig_session *s = a->s;
-    const qig_depth *x = &s->model->depth;
-    int32_t e = 0;
-    for (int32_t l = 0; l < s->model->n_layers && a->alive > 0; l++) {
-        qig_block_run(a, l);
-        if (x->regime && l + 1 == x->mandatory) {
+/* Who goes on after the first l blocks. */
+static void decide(pass *a, int32_t l) {
+    const qig_depth *x = &a->s->model->depth;
+    if (x->regime && l == x->mandatory) {
+        qig_settle(a);
+        tell_regimes(a);
+    }
+    for (int32_t e = 0; e < x->n_exits && a->alive > 0; e++)
+        if (x->exit_blocks[e] == l && qig_exit_looks(x, e)) {
             qig_settle(a);
-            tell_regimes(a);
+            qig_exit_run(a, e);
         }
-        if (e < x->n_exits && x->exit_blocks[e] == l + 1) {
-            if (a->alive > 0 && qig_exit_looks(x, e)) {
-                qig_settle(a);
-                qig_exit_run(a, e);
-            }
-            e++;
-        }
+}
+
+/* From block `from` on, which the tokens that run stand before. */
+static void run_blocks(pass *a, int32_t from) {
+    qig_session *s = a->s;
+    const size_t d = (size_t)s->model->d_model;
+    for (int32_t l = from; a->alive > 0; l++) {
+        if (l > 0 && l == s->model->depth.draft_blocks) memcpy(s->spec.x, s->x + (size_t)(a->n - 1) * d, d * sizeof(float));
+        if (l > 0) decide(a, l);
+        if (l == s->model->n_layers || a->alive == 0) break;
+        qig_block_run(a, l);
     }
     run_loops(a);
 }
@@ -170,20 +184,46 @@ static void finish_rows(pass *a, int lo, int hi, int thread) {
 
 /* --- the pass -------------------------------------------------------------------------------------------------------------------------- */
 
-void qig_forward_blocks(qig_session *s, int32_t pos0, int32_t n) {
+/* The blocks from `from` on, and the readouts of all tokens. */
+static void finish(pass *a, int32_t from) {
+    qig_session *s = a->s;
     const qig_model *m = s->model;
+    run_blocks(a, from);
+    if (a->alive < a->n) qig_settle(a);
+    a->gain = &m->output_norm;
+    a->quantize = qig_quantized(&m->output_down);
+    qig_rows(a, s->everyone, 0, a->n);
+    qig_phase(a, finish_rows, a->n, 1);
+    qig_charge(a, (from == 0 ? qig_tensor_bytes(&m->basin_proj) : 0) + s->readout_bytes);
+    add_early(s, a->pos0, a->n);
+    qig_phase(a, measure_drift, a->n, 1);
+}
+
+void qig_forward_blocks(qig_session *s, int32_t pos0, int32_t n) {
     pass a = { .s = s, .pos0 = pos0, .n = n, .alive = n, .settled = 1 };
-    qig_phase(&a, embed_tokens, n, 1);
-    qig_phase(&a, project_rows, m->d_model, QIG_BLOCK);
-    run_blocks(&a);
-    if (a.alive < n) qig_settle(&a);
-    a.gain = &m->output_norm;
-    a.quantize = qig_quantized(&m->output_down);
-    qig_rows(&a, s->everyone, 0, n);
-    qig_phase(&a, finish_rows, n, 1);
-    qig_charge(&a, qig_tensor_bytes(&m->basin_proj) + s->readout_bytes);
-    add_early(s, pos0, n);
-    qig_phase(&a, measure_drift, n, 1);
+    embed(&a, 0, n);
+    finish(&a, 0);
+}
+
+void qig_forward_draft(qig_session *s, int32_t pos0, int32_t i) {
+    pass a = { .s = s, .pos0 = pos0, .n = i + 1, .alive = 1, .settled = 1 };
+    embed(&a, i, 1);
+    for (int32_t l = 0; l < s->model->depth.draft_blocks; l++) qig_block_run(&a, l);
+    qig_settle(&a);
+    qig_charge(&a, qig_tensor_bytes(&s->model->basin_proj));
+}
+
+void qig_forward_rest(qig_session *s, int32_t pos0, int32_t n) {
+    pass a = { .s = s, .pos0 = pos0, .n = n, .alive = n, .settled = 1 };
+    memcpy(s->alive, s->everyone, (size_t)n * sizeof *s->alive);
+    finish(&a, s->model->depth.draft_blocks);
+}
+
+void qig_forward_readout(qig_session *s, int32_t row) {
+    const qig_model *m = s->model;
+    pass a = { .s = s, .gain = &m->output_norm, .quantize = qig_quantized(&m->output_down) };
+    qig_rows(&a, s->everyone, row, 1);
+    qig_phase(&a, qig_read_out_rows, 1, 1);
 }
 
 void qig_forward_head(qig_session *s, int32_t row0, int32_t n, float *out) {

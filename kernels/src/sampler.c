@@ -89,8 +89,10 @@ static void penalize(const qig_sampler_params *p, qig_candidate *c, int32_t voca
 /* Probability relative to the best candidate's. */
 static inline double weight(qig_candidate c, qig_candidate best, double inv_t) { return exp((c.logit - best.logit) * inv_t); }
 
-int qig_sampler_draw(const qig_sampler_params *p, const float *logits, int32_t vocab, const int32_t *history, int32_t n_history,
-                     qig_candidate *scratch, uint64_t *rng, int32_t *token, char *err, size_t errlen) {
+int qig_sampler_greedy(const qig_sampler_params *p) { return p->temperature == 0 || p->top_k == 1; }
+
+int qig_sampler_shape(const qig_sampler_params *p, const float *logits, int32_t vocab, const int32_t *history, int32_t n_history,
+                      qig_candidate *scratch, qig_choice *out, char *err, size_t errlen) {
     qig_candidate *c = scratch;
     for (int32_t i = 0; i < vocab; i++) {
         if (isnan(logits[i])) return qig_fail(err, errlen, QIG_ERR_ARG, "the logit of token %d is not a number", (int)i);
@@ -102,8 +104,9 @@ int qig_sampler_draw(const qig_sampler_params *p, const float *logits, int32_t v
     for (int32_t i = 1; i < vocab; i++)
         if (before(c[i], best)) best = c[i];
     if (!isfinite(best.logit)) return qig_fail(err, errlen, QIG_ERR_ARG, "the highest logit is infinite");
-    if (p->temperature == 0 || p->top_k == 1) {
-        *token = best.id;
+    if (qig_sampler_greedy(p)) {
+        c[0] = best;
+        *out = (qig_choice){ .c = c, .end = 1, .best = best, .kept = 1 };
         return QIG_OK;
     }
 
@@ -139,13 +142,27 @@ int qig_sampler_draw(const qig_sampler_params *p, const float *logits, int32_t v
             c[end++] = c[i];
         }
     }
-    const double u = qig_rng_uniform(rng) * kept;
+    *out = (qig_choice){ .c = c, .first = first, .end = end, .best = best, .inv_t = inv_t, .kept = kept };
+    return QIG_OK;
+}
+
+const qig_candidate *qig_choice_take(const qig_choice *c, double u) {
+    const double at = u * c->kept;
     double sum = 0;
-    *token = best.id;
-    for (int32_t i = end; i-- > first;) {
-        *token = c[i].id;
-        sum += weight(c[i], best, inv_t);
-        if (u < sum) break;
+    int32_t i = c->end - 1;
+    for (;; i--) {
+        sum += weight(c->c[i], c->best, c->inv_t);
+        if (at < sum || i == c->first) return &c->c[i];
     }
+}
+
+double qig_choice_probability(const qig_choice *c, const qig_candidate *of) { return weight(*of, c->best, c->inv_t) / c->kept; }
+
+int qig_sampler_draw(const qig_sampler_params *p, const float *logits, int32_t vocab, const int32_t *history, int32_t n_history,
+                     qig_candidate *scratch, uint64_t *rng, int32_t *token, char *err, size_t errlen) {
+    qig_choice choice;
+    int rc = qig_sampler_shape(p, logits, vocab, history, n_history, scratch, &choice, err, errlen);
+    if (rc != QIG_OK) return rc;
+    *token = qig_sampler_greedy(p) ? choice.best.id : qig_choice_take(&choice, qig_rng_uniform(rng))->id;
     return QIG_OK;
 }

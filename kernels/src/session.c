@@ -59,7 +59,7 @@ static void fill_tables(qig_session *s) {
 /* One entry a buffer; the arena is laid out from the list, so that sizes stand in one place. */
 typedef struct { void **slot; size_t bytes; } buffer;
 
-enum { MAX_BUFFERS = 56 };
+enum { MAX_BUFFERS = 64 };
 
 static int has_transposed(const qig_model *m) {
     for (int32_t l = 0; l < m->n_layers; l++)
@@ -133,6 +133,13 @@ static int list_buffers(qig_session *s, buffer *list) {
         BUFFER(exit_parts, n * parts * sizeof *s->exit_parts);
     }
     BUFFER(candidates, vocab * sizeof(qig_candidate));
+    if (m->depth.draft_blocks) {
+        BUFFER(spec.x, d * f);
+        BUFFER(spec.draft_rows, QIG_MAX_DRAFT * vocab * f);
+        BUFFER(spec.full_rows, (QIG_MAX_DRAFT + 2) * vocab * f);
+        BUFFER(spec.candidates, vocab * sizeof(qig_candidate));
+        BUFFER(spec.shares, vocab * sizeof(double));
+    }
 #undef BUFFER
     s->cache_bytes = rows * (sd + c) * entry + (s->cache_i8 ? 2 * rows * f : 0) + positions;
     return k;
@@ -298,6 +305,7 @@ static void observe_pass(qig_session *s, int32_t pos0, int32_t n, float *out) {
 
 /* tokens[pos .. pos + n) are in place and checked. */
 static void evaluate(qig_session *s, int32_t n, float *all_logits) {
+    qig_speculation_forget(&s->spec);
     const size_t vocab = (size_t)s->model->vocab_size;
     const int observe = n == 1 || all_logits || s->prompt_telemetry;
     const int32_t step = head_step(s, all_logits);
@@ -349,10 +357,28 @@ static void truncate_caches(qig_session *s, int32_t pos) {
     }
 }
 
+void qig_session_keep(qig_session *s, int32_t n, int32_t kept, const float *rows, double bytes) {
+    const size_t vocab = (size_t)s->model->vocab_size;
+    const int32_t pos0 = s->pos;
+    for (int32_t i = kept; i < n; i++) bytes += s->sums[i].weight_bytes + (double)(s->sums[i].cache_bytes + s->embed_bytes);
+    double log_p = (double)s->logits[s->tokens[pos0]] - s->lse;
+    for (int32_t i = 0; i < kept; i++) {
+        record_blocks(s, pos0 + i, &s->sums[i], s->coupling[i], bytes / kept);
+        record_surprise(s, pos0 + i, log_p);
+        s->lse = record_confidence(s, pos0 + i, i);
+        if (i + 1 < kept) log_p = (double)rows[(size_t)i * vocab + (size_t)s->tokens[pos0 + i + 1]] - s->lse;
+    }
+    memcpy(s->logits, rows + (size_t)(kept - 1) * vocab, vocab * sizeof(float));
+    s->pos += kept;
+    truncate_caches(s, s->pos);
+}
+
 int qig_session_rollback(qig_session *s, int32_t pos, char *err, size_t errlen) {
     if (pos < 0 || pos > s->pos) return qig_fail(err, errlen, QIG_ERR_ARG, "cannot roll back to %d: the session is at %d", (int)pos, (int)s->pos);
     s->rng = s->rng_at[pos];
+    s->spec.has_next = 0;
     if (pos == s->pos) return QIG_OK;
+    qig_speculation_forget(&s->spec);
     s->pos = pos;
     truncate_caches(s, pos > 0 ? pos - 1 : 0);
     if (pos == 0) return QIG_OK;
@@ -380,11 +406,13 @@ int qig_session_set_sampler(qig_session *s, const qig_sampler_params *p, char *e
     int rc = qig_sampler_check(p, err, errlen);
     if (rc != QIG_OK) return rc;
     s->sampler = *p;
+    s->spec.has_next = 0;
     s->rng = s->rng_at[s->pos] = qig_rng_seed(p->seed);
     return QIG_OK;
 }
 
 int qig_session_sample(qig_session *s, int32_t *token, char *err, size_t errlen) {
     if (!token || s->pos == 0) return qig_fail(err, errlen, QIG_ERR_ARG, "nothing to sample from: evaluate a token first");
+    if (s->spec.wanted) return qig_speculation_sample(s, token, err, errlen);
     return qig_sampler_draw(&s->sampler, s->logits, s->model->vocab_size, s->tokens, s->pos, s->candidates, &s->rng, token, err, errlen);
 }

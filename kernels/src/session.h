@@ -9,6 +9,7 @@
 #include "model.h"
 #include "pool.h"
 #include "sampler.h"
+#include "speculate.h"
 #include "telemetry.h"
 
 typedef struct {
@@ -93,6 +94,7 @@ struct qig_session {
     qig_logit_part *parts; /* [N, ceil(V / QIG_LOGIT_PART)] */
     double lse;            /* of logits */
     qig_candidate *candidates; /* [V] */
+    qig_speculation spec;
     size_t norm_width, wide_width, wide_q_width, scratch_width;
 };
 
@@ -100,6 +102,17 @@ struct qig_session {
 void qig_forward_blocks(qig_session *s, int32_t pos0, int32_t n);
 /* Logits of rows [row0, row0 + n) of the pass, n <= N, to out [n, V], and the parts of each. */
 void qig_forward_head(qig_session *s, int32_t row0, int32_t n, float *out);
+
+/* The first draft_blocks blocks alone on the token of index i in a pass that begins at pos0: its keys there, its state x, its sums. Indices rise. */
+void qig_forward_draft(qig_session *s, int32_t pos0, int32_t i);
+/* What qig_forward_blocks does, after qig_forward_draft was called for each of the n tokens. */
+void qig_forward_rest(qig_session *s, int32_t pos0, int32_t n);
+/* The readout of row `row` of x to the same row of `norm`, for qig_forward_head. */
+void qig_forward_readout(qig_session *s, int32_t row);
+
+/* The first `kept` of the n tokens of a pass at s->pos become the session's, as if evaluated one by one; the others are forgotten. rows [n, vocab]:
+ * their logits, of which qig_forward_head left the parts; bytes: read for the pass beside what its sums and embeddings say. */
+void qig_session_keep(qig_session *s, int32_t n, int32_t kept, const float *rows, double bytes);
 
 /* Positions of the keys in cache l, NULL where every token has one. */
 static inline int32_t *qig_layer_positions(const qig_session *s, int32_t l) {

@@ -86,6 +86,36 @@ def mean_telemetry(records: Sequence[Telemetry]) -> Telemetry:
     return Telemetry(**{**means, **whole, "regime": statistics.mode(r.regime for r in records)})  # type: ignore[arg-type]
 
 
+@dataclasses.dataclass(frozen=True)
+class Speculation:
+    """Counts of drawing by exact speculation. rounds: passes that verified; tokens: that they left evaluated; drafted: tokens that were evaluated as
+    drafts; tested, accepted: guesses of the draft held against the full model, and those that stood; draft_len: of the next round."""
+
+    rounds: int = 0
+    tokens: int = 0
+    drafted: int = 0
+    tested: int = 0
+    accepted: int = 0
+    draft_seconds: float = 0.0
+    verify_seconds: float = 0.0
+    draft_len: int = 0
+
+    def since(self, before: Speculation) -> Speculation:
+        """What came after `before`; the draft length is today's."""
+        fields = [f.name for f in dataclasses.fields(self) if f.name != "draft_len"]
+        return dataclasses.replace(self, **{n: getattr(self, n) - getattr(before, n) for n in fields})
+
+    @property
+    def acceptance(self) -> float:
+        """Share of the tested guesses that stood, NaN without any."""
+        return self.accepted / self.tested if self.tested else math.nan
+
+    @property
+    def tokens_a_round(self) -> float:
+        """Mean number of tokens that a round leaves, NaN without rounds."""
+        return self.tokens / self.rounds if self.rounds else math.nan
+
+
 @runtime_checkable
 class Session(Protocol):
     """One mutable timeline: cache, token history, sampler, telemetry. Belongs to one thread at a time."""
@@ -132,6 +162,21 @@ class Session(Protocol):
 
     def close(self) -> None:
         """Frees the session; closing twice is allowed."""
+
+
+@runtime_checkable
+class SpeculativeSession(Session, Protocol):
+    """A session that may draw several tokens at once."""
+
+    @property
+    def speculates(self) -> bool:
+        """Whether next_tokens() may give more than one token."""
+
+    def next_tokens(self, most: int) -> list[int]:
+        """Draws and evaluates 1 to `most` tokens; an end of text or turn comes alone and is not evaluated. Raises ContextFull without room."""
+
+    def speculation(self) -> Speculation:
+        """What next_tokens() has done so far."""
 
 
 @runtime_checkable

@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 from qig_edge.devices.host import library_path
 from qig_edge.errors import ConfigError, ModelFileError, RuntimeFault
-from qig_edge.runtime.backend import ROLES, ContextFull, Sampling, Telemetry
+from qig_edge.runtime.backend import ROLES, ContextFull, Sampling, Speculation, Telemetry
 
 if TYPE_CHECKING:
     import numpy as np
 
 ERRLEN = 512
+DRAFT_AUTO, MAX_DRAFT = -1, 8
 CACHE_TYPES = {"auto": 0, "f32": 1, "i8": 2}
 ERR_IO, ERR_FORMAT, ERR_UNSUPPORTED, ERR_CONTEXT_FULL = -2, -3, -4, -6
 
@@ -60,6 +61,14 @@ class CTelemetry(ct.Structure):
     _fields_ = [
         *((n, ct.c_float) for n in ("phi", "surprise", "confidence", "agency", "curvature", "kappa")),
         ("coherence_drift", ct.c_float), ("regime", ct.c_int32), ("blocks_run", ct.c_int32), ("bytes_read", ct.c_uint64),
+    ]  # fmt: skip
+
+
+class CSpeculationStats(ct.Structure):
+    _fields_ = [
+        *((n, ct.c_uint64) for n in ("rounds", "tokens", "drafted", "tested", "accepted")),
+        *((n, ct.c_double) for n in ("draft_seconds", "verify_seconds")),
+        ("active", ct.c_int32), ("draft_len", ct.c_int32),
     ]  # fmt: skip
 
 
@@ -99,6 +108,9 @@ PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "qig_session_slide": (ct.c_int, (_P, _I32, _I32, *_ERR)),
     "qig_session_set_sampler": (ct.c_int, (_P, ct.POINTER(CSamplerParams), *_ERR)),
     "qig_session_sample": (ct.c_int, (_P, _IDS, *_ERR)),
+    "qig_session_set_speculation": (ct.c_int, (_P, _I32, *_ERR)),
+    "qig_session_next": (ct.c_int, (_P, _IDS, _I32, _IDS, *_ERR)),
+    "qig_session_speculation": (None, (_P, ct.POINTER(CSpeculationStats))),
     "qig_read_bandwidth": (ct.c_double, (ct.c_uint64, _I32, _I32)),
 }
 
@@ -351,7 +363,7 @@ class NativeSession:
         prompt_telemetry: bool = False,
     ) -> None:
         self._handle: int | None = None
-        self._lib, self.model = library(), model
+        self._lib, self.model, self._speculates = library(), model, False
         if cache_type not in CACHE_TYPES:
             raise ConfigError(f"cache_type = '{cache_type}' must be one of {', '.join(CACHE_TYPES)}")
         params = CSessionParams(n_ctx, n_threads, n_batch, CACHE_TYPES[cache_type], int(prompt_telemetry))
@@ -448,6 +460,41 @@ class NativeSession:
         token = ct.c_int32()
         _check(self._lib.qig_session_sample(self.handle, ct.byref(token), self._err, ERRLEN), self._err)
         return token.value
+
+    def set_speculation(self, draft_len: int) -> None:
+        """How many tokens next_tokens() drafts a round: 0 none (so it begins), 1 to MAX_DRAFT, DRAFT_AUTO: as many as pay. Counts begin anew.
+
+        Greedy text does not depend on it; sampled text has the same distribution (qig_session_set_speculation in qig.h). Raises ConfigError for
+        another length, or one of at least 1 where the model has no drafts.
+        """
+        if self._lib.qig_session_set_speculation(self.handle, draft_len, self._err, ERRLEN):
+            raise ConfigError(_message(self._err, 0))
+        self._speculates = bool(self._speculation().active)
+
+    @property
+    def speculates(self) -> bool:
+        """Whether next_tokens() may draft."""
+        return self._speculates
+
+    def next_tokens(self, most: int = MAX_DRAFT + 1) -> list[int]:
+        """Draws the next tokens, at most `most`, and evaluates them; an end of text or turn comes alone and is not evaluated.
+
+        Raises ContextFull without room for one token.
+        """
+        cap = min(most, MAX_DRAFT + 1)
+        out, n = (ct.c_int32 * max(cap, 1))(), ct.c_int32()
+        _check(self._lib.qig_session_next(self.handle, out, cap, ct.byref(n), self._err, ERRLEN), self._err)
+        return out[: n.value]
+
+    def speculation(self) -> Speculation:
+        """What next_tokens() has done since set_speculation()."""
+        raw = self._speculation()
+        return Speculation(**{f.name: getattr(raw, f.name) for f in dataclasses.fields(Speculation)})
+
+    def _speculation(self) -> CSpeculationStats:
+        raw = CSpeculationStats()
+        self._lib.qig_session_speculation(self.handle, ct.byref(raw))
+        return raw
 
     def telemetry(self, pos: int) -> Telemetry:
         """The record of the token at position pos. Raises RuntimeFault where there is none."""

@@ -1,0 +1,35 @@
+/* speculate.h - what a session keeps for exact speculation; speculate.c has the method. */
+#ifndef QIG_SPECULATE_H
+#define QIG_SPECULATE_H
+
+#include "../include/qig.h"
+#include "draft_length.h"
+#include "sampler.h"
+
+typedef struct {
+    int32_t wanted; /* drafts a round, QIG_DRAFT_AUTO, or 0: off */
+    int pauses;     /* the file wants a text to end at a token in breakdown */
+    /* the token that sample() gives next, where a round found it out on its way, and the generator's state after that */
+    int has_next;
+    int32_t next;
+    uint64_t next_rng;
+    const float *draft; /* [V] the draft's logits after the last token, NULL: to be had from x */
+    float *x;           /* [D] state of the last token of the last pass after the draft's blocks */
+    float *draft_rows;  /* [QIG_MAX_DRAFT, V] */
+    float *full_rows;   /* [QIG_MAX_DRAFT + 2, V] */
+    qig_candidate *candidates; /* [V] */
+    double *shares;     /* [V] zero between calls */
+    qig_speculation_stats stats;
+    qig_draft_length length;
+} qig_speculation;
+
+/* Another pass took the place of what is known about the last token. */
+static inline void qig_speculation_forget(qig_speculation *p) {
+    p->has_next = 0;
+    p->draft = NULL;
+}
+
+/* qig_session_sample of a session that speculates. */
+int qig_speculation_sample(qig_session *s, int32_t *token, char *err, size_t errlen);
+
+#endif
