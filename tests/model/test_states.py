@@ -77,6 +77,35 @@ def test_fidelity_is_symmetric_bounded_and_unitary_invariant() -> None:
     assert ((p * q).sqrt().sum(-1).square() >= f - 1e-9).all()
 
 
+def test_bures_distance_of_density_matrices_is_a_metric_that_channels_do_not_increase() -> None:
+    generator = torch.Generator().manual_seed(9)
+
+    def random_density() -> torch.Tensor:
+        a = torch.complex(
+            torch.randn((8, 4, 4), generator=generator, dtype=torch.float64),
+            torch.randn((8, 4, 4), generator=generator, dtype=torch.float64),
+        )
+        rho = a @ a.mH
+        return rho / rho.diagonal(dim1=-2, dim2=-1).sum(-1).real[:, None, None]
+
+    def partial_trace(rho: torch.Tensor) -> torch.Tensor:
+        return rho.reshape(8, 2, 2, 2, 2).diagonal(dim1=2, dim2=4).sum(-1)
+
+    def dephased(rho: torch.Tensor) -> torch.Tensor:
+        return torch.diag_embed(rho.diagonal(dim1=-2, dim2=-1))
+
+    p, q, r = (random_density() for _ in range(3))
+    d = density.bures_distance
+    assert (d(p, q) > 0).all() and d(p, p).max() < 1e-6
+    torch.testing.assert_close(d(p, q), d(q, p))
+    assert (d(p, q) <= d(p, r) + d(r, q) + 1e-9).all()
+    for channel in (partial_trace, dephased):
+        assert (d(channel(p), channel(q)) <= d(p, q) + 1e-9).all()
+    # what dephasing leaves are diagonal states: the fast form
+    a, b = (dephased(x).diagonal(dim1=-2, dim2=-1).real for x in (p, q))
+    torch.testing.assert_close(d(dephased(p), dephased(q)), (2 * (1 - (a * b).sqrt().sum(-1))).sqrt())
+
+
 def test_rotation_is_unitary_and_relative() -> None:
     cos, sin = states.rotary(torch.arange(40), 8, 10000.0)
     x = torch.randn(1, 1, 1, 16, generator=torch.Generator().manual_seed(6)).expand(1, 1, 40, 16)
