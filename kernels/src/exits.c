@@ -96,7 +96,10 @@ void qig_exit_run(pass *a, int32_t e) {
     int32_t left = 0, collapsed = 0;
     for (int32_t k = 0; k < a->alive; k++) {
         const int32_t token = s->alive[k];
-        if (compares && s->exit_distance[k] < (double)x->exit_thresholds[e]) continue;
+        if (compares && s->exit_distance[k] < (double)x->exit_thresholds[e]) {
+            if (!probe && a->n == 1) s->ready = a->out; /* the state stays as it is, so does what it predicts */
+            continue;
+        }
         if (x->collapse > 0) {
             const float *state = s->x + (size_t)token * (size_t)m->d_model;
             const double mass = (double)m->ops->dot(state, state, m->d_model) / m->d_model;

@@ -200,6 +200,7 @@ static void finish(pass *a, int32_t from) {
 }
 
 void qig_forward_blocks(qig_session *s, int32_t pos0, int32_t n) {
+    s->ready = NULL;
     pass a = { .s = s, .pos0 = pos0, .n = n, .alive = n, .settled = 1 };
     embed(&a, 0, n);
     finish(&a, 0);

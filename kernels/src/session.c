@@ -281,6 +281,12 @@ static double record_confidence(qig_session *s, int32_t pos, int32_t row) {
     return stats.lse;
 }
 
+/* Logits of rows [row0, row0 + n) of the pass to out, and their parts. */
+static void distributions(qig_session *s, int32_t row0, int32_t n, float *out) {
+    if (s->ready) memcpy(out, s->ready, (size_t)s->model->vocab_size * sizeof *out);
+    else qig_forward_head(s, row0, n, out);
+}
+
 /* Distributions computed at a time: as many as there is room for. */
 static int32_t head_step(const qig_session *s, const float *all_logits) { return all_logits ? s->n_batch : s->head_rows; }
 
@@ -293,7 +299,7 @@ static void observe_pass(qig_session *s, int32_t pos0, int32_t n, float *out) {
         float *rows = out ? out + (size_t)at * vocab : n == 1 ? s->logits : s->rows;
         const int32_t first = pos0 + at;
         double log_p = first > 0 ? (double)s->logits[s->tokens[first]] - s->lse : 0; /* before a single row overwrites it */
-        qig_forward_head(s, at, count, rows);
+        distributions(s, at, count, rows);
         for (int32_t i = 0; i < count; i++) {
             record_surprise(s, first + i, log_p);
             s->lse = record_confidence(s, first + i, i);
@@ -312,7 +318,7 @@ static void evaluate(qig_session *s, int32_t n, float *all_logits) {
     for (int32_t done = 0; done < n;) {
         const int32_t count = n - done < s->n_batch ? n - done : s->n_batch, pos0 = s->pos, last = done + count == n;
         qig_forward_blocks(s, pos0, count);
-        const uint64_t heads = observe ? (uint64_t)((count + step - 1) / step) : (uint64_t)last;
+        const uint64_t heads = s->ready ? 0 : observe ? (uint64_t)((count + step - 1) / step) : (uint64_t)last;
         const double head_share = (double)(heads * s->head_bytes) / count;
         for (int32_t i = 0; i < count; i++) {
             record_blocks(s, pos0 + i, &s->sums[i], s->coupling[i], head_share);
@@ -322,7 +328,7 @@ static void evaluate(qig_session *s, int32_t n, float *all_logits) {
         if (observe) {
             observe_pass(s, pos0, count, all_logits ? all_logits + (size_t)done * vocab : NULL);
         } else if (last) {
-            qig_forward_head(s, count - 1, 1, s->logits);
+            distributions(s, count - 1, 1, s->logits);
             s->lse = record_confidence(s, pos0 + count - 1, 0);
         }
         s->pos += count;
@@ -384,7 +390,7 @@ int qig_session_rollback(qig_session *s, int32_t pos, char *err, size_t errlen) 
     if (pos == 0) return QIG_OK;
     /* Its record and its keys are as they were; only the logits have to come back. */
     qig_forward_blocks(s, pos - 1, 1);
-    qig_forward_head(s, 0, 1, s->logits);
+    distributions(s, 0, 1, s->logits);
     const int parts = qig_logit_parts(s->model->vocab_size);
     s->lse = qig_logits_combine(s->parts, parts).lse;
     return QIG_OK;

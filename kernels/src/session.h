@@ -85,6 +85,7 @@ struct qig_session {
     double *exit_distance, *exit_confidence; /* [N] at an exit */
     float *exit_logits[2]; /* [N, V] of an exit and the one before it, by turns; rule bures */
     double *exit_lse;      /* [2 N] their ln sum exp: of row k now, of token i before */
+    const float *ready;    /* logits of a token that was evaluated alone and stopped at an exit that has them (and left `parts`), else NULL */
     int32_t *exit_row;     /* [N] of token i: its row at the exit before */
     double *exit_parts;    /* [N, ceil(V / QIG_LOGIT_PART)] */
     float *scratch;      /* [threads, scratch_width] overlaps and weights of one query; one state; one token's x */

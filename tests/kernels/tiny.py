@@ -58,6 +58,9 @@ class Tiny:
     min_phi: float = 0.0
     symmetry: int = 0
     confidence: tuple[float, float] | None = None
+    on_breakdown: str = "mark"
+    draft: int = 0  # blocks after which a draft is read
+    idle_from: int = 0  # blocks from here on add nothing to the state; 0: all of them work
     transposed: tuple[str, ...] = ()  # blocks whose second feed-forward matrix is stored so
 
     @property
@@ -129,6 +132,8 @@ def write(path: Path, t: Tiny) -> Weights:
         values = (rng.standard_normal(shape) * (1.5 / shape[1] ** 0.5 if name != "token_embd" else 1)).astype(
             np.float32
         )
+        if t.idle_from and name.endswith(("attn_output", "ffn_down")) and int(name.split(".")[1]) >= t.idle_from:
+            values[:] = 0
         if name == "output":
             values[: len(CONTROL)] = 0  # logits of 0: a greedy text does not end
         data = gguf.quants.quantize(values, TYPES[kind])
@@ -175,12 +180,12 @@ def _depth_vectors(t: Tiny) -> dict[str, np.ndarray]:
 def _depth_keys(writer: gguf.GGUFWriter, t: Tiny) -> None:
     numbers = {
         "mandatory_blocks": t.mandatory, "shallow_length": t.shallow, "recursion.min_loops": t.loops[0],
-        "recursion.max_loops": t.loops[1], "symmetry.rank": t.symmetry,
+        "recursion.max_loops": t.loops[1], "symmetry.rank": t.symmetry, "draft_blocks": t.draft,
     }  # fmt: skip
     floats: dict[str, float] = {"decoherence.threshold": t.collapse, "code_rate.max_entropy": 0.9 * t.code_rate}
     if t.regime:
         floats |= {f"regime.{n}": v for n, v in zip(REGIME_KEYS, t.regime, strict=True)}
-        writer.add_string("qig.regime.on_breakdown", "mark")
+        writer.add_string("qig.regime.on_breakdown", t.on_breakdown)
     if t.factors:
         writer.add_array("qig.regime.coupling", list(t.factors))
     if t.confidence:
@@ -290,6 +295,7 @@ class _Forward:
         self.in_pass = np.repeat(np.arange(len(passes)), passes)
         self.phi, self.active, self.possible, self.curvature = (np.zeros(n) for _ in range(4))
         self.angle, self.bytes, self.blocks = np.zeros(n), np.zeros(n), np.zeros(n, int)
+        self.told = np.zeros(n, bool)  # whose last distribution an exit has computed already
         self.regime, self.factor, self.closest, self.near = np.ones(n, int), np.ones(n), np.inf, np.inf
         self.r = np.clip(1 + t.beta * np.log((np.arange(n) + 1) / t.ref), 0.25, 4)
         self.stopped = dict.fromkeys(("linear", "breakdown", "exit", "collapse", "loop", "shallow"), 0)
@@ -333,7 +339,8 @@ class _Forward:
                 self.stopped["loop"] += int((~stay).sum())
                 runs = runs[stay]
         y = self.readout(everyone)
-        self.charge(everyone, "output_down", "output")
+        alone = np.bincount(self.in_pass)[self.in_pass] == 1
+        self.charge(everyone[~(alone & self.told)], "output_down", "output")
         logits = self.product("output", self.product("output_down", y))
         return self.record(logits, y)
 
@@ -463,7 +470,8 @@ class _Forward:
             stops = compares and self.decide(distance[k], threshold) < threshold
             rate = self.r[i] * self.factor[i] * (self.x[i] ** 2).mean() * certain[k]
             falls = bool(not stops and t.collapse and self.decide(rate, t.collapse) > t.collapse)
-            self.stopped["exit"] += stops
+            self.stopped["exit"] += bool(stops)
+            self.told[i] = stops and t.rule == "bures"
             stay.append(not stops and not falls)
             if falls:
                 collapsed.append(i)
