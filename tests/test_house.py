@@ -36,7 +36,13 @@ MACHINE = re.compile(
 )
 UNFINISHED = re.compile("TO" + "DO|FIX" + "ME|XX" + "X\\b|NotImplemented" + "Error")
 # Import name -> name on the package index, where they differ.
-INDEX_NAMES = {"curvlinops": "curvlinops-for-pytorch", "huggingface_hub": "huggingface-hub", "llama_cpp": "llama-cpp-python", "lm_eval": "lm-eval", "optimum": "optimum-onnx"}
+INDEX_NAMES = {
+    "curvlinops": "curvlinops-for-pytorch",
+    "huggingface_hub": "huggingface-hub",
+    "llama_cpp": "llama-cpp-python",
+    "lm_eval": "lm-eval",
+    "optimum": "optimum-onnx",
+}
 HEAVY = ("torch", "transformers", "tokenizers", "datasets", "numpy", "gguf", "matplotlib", "onnx", "requests")
 
 
@@ -46,13 +52,19 @@ def files(repository: Path, suffixes: set[str]) -> Iterator[Path]:
     for folder in FOLDERS:
         found += (repository / folder).rglob("*")
     for path in sorted(found):
-        built = path.relative_to(repository).parts[:2] in (("qig_edge", "lib"), ("qig_edge", "bin"), ("qig_edge", "_kernels"))
+        built = path.relative_to(repository).parts[:2] in (
+            ("qig_edge", "lib"),
+            ("qig_edge", "bin"),
+            ("qig_edge", "_kernels"),
+        )
         if path.is_file() and path.suffix in suffixes and "__pycache__" not in path.parts and not built:
             yield path
 
 
 def test_files_stay_readable_in_one_sitting(repository: Path) -> None:
-    sizes = {p.relative_to(repository): len(p.read_text("utf-8").splitlines()) for p in files(repository, set(MOST_LINES))}
+    sizes = {
+        p.relative_to(repository): len(p.read_text("utf-8").splitlines()) for p in files(repository, set(MOST_LINES))
+    }
     assert len(sizes) > 30
     assert not {str(p): n for p, n in sizes.items() if n >= MOST_LINES[p.suffix]}
 
@@ -72,7 +84,9 @@ def test_no_word_of_one_machine_or_registry(repository: Path) -> None:
 def test_nothing_is_left_unfinished(repository: Path) -> None:
     code = [p for p in files(repository, {".py", ".c", ".h", ".inc", ".cmake"})]
     assert len(code) > 30
-    assert not [f"{p.relative_to(repository)}: {m.group()}" for p in code if (m := UNFINISHED.search(p.read_text("utf-8")))]
+    assert not [
+        f"{p.relative_to(repository)}: {m.group()}" for p in code if (m := UNFINISHED.search(p.read_text("utf-8")))
+    ]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a Windows clone holds links as text files")
@@ -113,7 +127,11 @@ def test_every_import_is_declared(repository: Path) -> None:
     third = {n: where for n, where in seen.items() if n not in sys.stdlib_module_names and n != "qig_edge"}
     assert {"typer", "numpy"} <= set(third)
     third.pop("click", None)  # typer's own foundation
-    assert not {n: where for n, where in third.items() if INDEX_NAMES.get(n, n).replace("_", "-") not in declared and n != "tomllib"}
+    assert not {
+        n: where
+        for n, where in third.items()
+        if INDEX_NAMES.get(n, n).replace("_", "-") not in declared and n != "tomllib"
+    }
 
 
 def test_every_extra_that_an_error_names_exists(repository: Path) -> None:
@@ -121,7 +139,12 @@ def test_every_extra_that_an_error_names_exists(repository: Path) -> None:
     named = set()
     for path in files(repository, {".py"}):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "MissingExtra" and len(node.args) == 2:
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id == "MissingExtra"
+                and len(node.args) == 2
+            ):
                 assert isinstance(node.args[1], ast.Constant), f"{path}:{node.lineno}: name the extra in full"
                 named.add(node.args[1].value)
     assert named

@@ -131,7 +131,7 @@ def _fitting(train: TrainConfig, model: ModelConfig, alone: bool = False) -> Tra
         "weight_symmetry": model.attention == "qfi",
     }
     plain = model.attention == "dot" or not (model.adaptive or model.gate_learnt or model.confidence_learnt)
-    off = {
+    off: dict[str, Any] = {
         f.name: 0.0
         for f in dataclasses.fields(train)
         if f.name.startswith("weight_") and (alone or plain or not there.get(f.name, True))

@@ -132,13 +132,13 @@ def state(model: Kernel, shards: dict[str, Shard]) -> dict[str, Any]:
     mean = {k: torch.cat(v).double() for k, v in seen.items()}
     attention, deep = block_weights(model.config)
     shallow = 2 * model.config.d_model * model.config.shallow_dim
-    blocks, routed, took = mean["blocks"].mean(), mean["routed"].mean(), mean["deep"].mean()
-    read = blocks * attention + (blocks - routed + took) * deep + (routed - took) * shallow
+    ran, routed, took = mean["blocks"].mean(), mean["routed"].mean(), mean["deep"].mean()
+    read = ran * attention + (ran - routed + took) * deep + (routed - took) * shallow
     regimes = [(mean["regime"] == k).double().mean().item() for k in range(3)]
     return {
         "active_pairs": (mean["active"] / mean["possible"]).mean().item(),
         "phi": (mean["phi"] / mean["blocks"]).mean().item(),
-        "blocks_run": blocks.item(),
+        "blocks_run": ran.item(),
         "deep_share": (took / routed).item() if routed else 1.0,
         "block_weights_read": read.item(),
         "block_weights_share": read.item() / (model.config.n_layers * (attention + deep)),
@@ -147,10 +147,15 @@ def state(model: Kernel, shards: dict[str, Shard]) -> dict[str, Any]:
         "beta": model.thresholds().coupling_beta,
         "temperatures": [
             round(b.attn.log_temperature.exp().mean().item(), 4)
-            for b in model.blocks
-            if hasattr(b.attn, "log_temperature")
+            for b in blocks(model)
+            if model.config.attention == "qfi"
         ],
     }
+
+
+def blocks(model: Kernel) -> list[Block]:
+    """The blocks of the stack, typed."""
+    return [b for b in model.blocks if isinstance(b, Block)]
 
 
 class _ActiveUnits:
@@ -164,7 +169,7 @@ class _ActiveUnits:
         self.all += hidden.numel()
 
     def __enter__(self) -> None:
-        self.hooks = [block.ffn.up.register_forward_hook(self._note) for block in self.model.blocks]
+        self.hooks = [block.ffn.up.register_forward_hook(self._note) for block in blocks(self.model)]
 
     def __exit__(self, *_: object) -> None:
         for hook in self.hooks:

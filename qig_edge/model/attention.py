@@ -157,10 +157,10 @@ class Attention(nn.Module):
             outs.append(out)
             if observed is not None:
                 told.append(observed)
-        together = (
-            [torch.cat([getattr(s, f) for s in told], 1) for f in ("phi", "active", "possible")] if told else None
-        )
-        return torch.cat(outs, 2), Observed(*together) if together else None
+        if not told:
+            return torch.cat(outs, 2), None
+        phi, active, possible = (torch.cat([getattr(s, f) for s in told], 1) for f in ("phi", "active", "possible"))
+        return torch.cat(outs, 2), Observed(phi, active, possible)
 
     def _attend(
         self, phi_q: Tensor, seen: LayerCache, positions: Tensor, coupling: Tensor, look: Look

@@ -180,6 +180,7 @@ class Kernel(nn.Module):
         )
         x, layer, seen = block(journey.x, positions, cache, look, journey.turned)
         if seen is not None and seen.routed is not None:
+            assert isinstance(block, Block) and block.router is not None
             block.router.steer.follow(seen.routed.feature.detach(), journey.runs)
         journey.advance(x, seen, self.training)
         grown.append(layer)
