@@ -19,7 +19,7 @@ from qig_edge.convert.gguf_writer import write_gguf
 from qig_edge.convert.recipe import load_recipe
 from qig_edge.errors import QigError
 from qig_edge.evals.puzzles_torch import puzzle_scores
-from qig_edge.model.kernel import Kernel
+from qig_edge.model.kernel import Block, Kernel
 from qig_edge.runtime.files import replacing, written_whole
 from qig_edge.train import checkpoint
 from qig_edge.train.loop import Progress, Trainer, World
