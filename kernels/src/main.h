@@ -16,6 +16,7 @@ typedef struct {
     int depths[MAX_DEPTHS], n_depths;
     const char *settings[MAX_SETTINGS]; /* KEY=VALUE, the key shorter than MAX_KEY */
     int n_settings;
+    int draft; /* drafts a round, QIG_DRAFT_AUTO, 0 */
     qig_sampler_params sampler;
 } options;
 
@@ -94,6 +95,7 @@ typedef struct { /* one answer, freed by free_answer */
     const char *end; /* why it stopped: "end", "length", "context", "breakdown", "stopped" */
     text_buffer text;
     state_sums state;
+    qig_speculation_stats speculation; /* rounds, tokens, tested and accepted are this answer's */
     token_state *trace; /* with --telemetry */
     int32_t n_trace, trace_cap;
 } answer;

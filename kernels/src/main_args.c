@@ -17,7 +17,7 @@ static const struct { const char *name; int bit; const char *what; } commands[] 
     { "bench", BENCH, "load time, prefill and decode speed, memory, share of the memory bandwidth" },
 };
 
-typedef enum { FLAG, INT, FLOAT, TEXT, SEED, CACHE, DEPTHS, SETTING } kind;
+typedef enum { FLAG, INT, FLOAT, TEXT, SEED, CACHE, DEPTHS, SETTING, DRAFT } kind;
 
 typedef struct {
     char letter;
@@ -47,6 +47,7 @@ static const option table[] = {
     { 0, "cache", "TYPE", CACHE, RUN, AT(cache), 0, 0, "auto, f32 or i8" },
     { 0, "isa", "NAME", TEXT, ALL, AT(isa), 0, 0, "kernel set, auto: the best one here" },
     { 0, "set", "KEY=VALUE", SETTING, ALL, 0, 0, 0, "a threshold of the file, changed: gate.margin=4; may be repeated; 'qig info' lists them" },
+    { 0, "draft", "N", DRAFT, TALK, AT(draft), 0, 0, "tokens that the model's first blocks draft for all blocks to verify at once: 1 to 8, auto or off" },
     { 0, "stats", NULL, FLAG, TALK, AT(stats), 0, 0, "times and memory on stderr; what ran, where the model decides that" },
     { 0, "telemetry", NULL, FLAG, TALK, AT(telemetry), 0, 0, "the model's own state in words on stderr; generate: of every token" },
     { 0, "telemetry-json", NULL, FLAG, GENERATE, AT(telemetry_json), 0, 0, "one JSON line a token on stdout, its text in it, in place of the text" },
@@ -134,6 +135,14 @@ static int set_option(const option *opt, const char *value, options *o) {
             }
         return fail("--cache %s: one of auto, f32, i8", value);
     }
+    case DRAFT: {
+        const int word = strcmp(value, "auto") == 0 || strcmp(value, "off") == 0;
+        const long v = !word ? strtol(value, &end, 10) : value[0] == 'a' ? QIG_DRAFT_AUTO : 0;
+        if (!word && (end == value || *end || errno || v < 1 || v > QIG_MAX_DRAFT))
+            return fail("--draft %s: auto, off, or a whole number from 1 to %d", value, (int)QIG_MAX_DRAFT);
+        *(int *)slot = (int)v;
+        return -1;
+    }
     case SETTING: {
         const char *eq = strchr(value, '=');
         if (!eq || eq == value || eq - value >= MAX_KEY) return fail("--set %s: KEY=VALUE, as in gate.margin=4", value);
@@ -178,7 +187,7 @@ static int take_option(int argc, char **argv, int *i, int command, options *o) {
 
 int parse_options(int argc, char **argv, options *o) {
     *o = (options){
-        .n_tokens = 128, .prefill = 512, .decode = 128, .repeat = 5, .depths = { 0, 1024 }, .n_depths = 2,
+        .n_tokens = 128, .prefill = 512, .decode = 128, .repeat = 5, .depths = { 0, 1024 }, .n_depths = 2, .draft = QIG_DRAFT_AUTO,
         .sampler = { .temperature = 0.7f, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f, .repeat_penalty = 1.1f, .repeat_last_n = 64 },
     };
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {

@@ -87,50 +87,85 @@ static int tell_token(const options *o, answer *a, const token_state *t) {
     return QIG_EXIT_OK;
 }
 
-/* Evaluates a token that was drawn and tells its state; without room for it the answer ends. */
-static int evaluate(const options *o, opened *m, int (*make_room)(void *), void *arg, answer *a, token_state *t) {
+/* Evaluates a token that was drawn, where the round that drew it did not, and tells its state; without room for it the answer ends. */
+static int evaluate(const options *o, opened *m, int (*make_room)(void *), void *arg, int evaluated, answer *a, token_state *t) {
     char err[ERR_SIZE];
-    if (qig_session_pos(m->session) == qig_session_n_ctx(m->session) && !make_room(arg)) {
-        a->end = "context";
-        return QIG_EXIT_OK;
+    if (!evaluated) {
+        if (qig_session_pos(m->session) == qig_session_n_ctx(m->session) && !make_room(arg)) {
+            a->end = "context";
+            return QIG_EXIT_OK;
+        }
+        if (qig_session_eval(m->session, &t->token, 1, NULL, err, sizeof err) != QIG_OK) return fail("%s", err);
+        t->pos = qig_session_pos(m->session) - 1;
     }
-    if (qig_session_eval(m->session, &t->token, 1, NULL, err, sizeof err) != QIG_OK) return fail("%s", err);
-    t->pos = qig_session_pos(m->session) - 1;
     if (qig_session_telemetry(m->session, t->pos, &t->telemetry) != QIG_OK) return fail("the session has no record of position %d", (int)t->pos);
     add_state(&a->state, &t->telemetry);
     if (m->pause && is_breakdown(&t->telemetry)) a->end = "breakdown";
     return tell_token(o, a, t);
 }
 
+/* The next tokens, at most `most`: all that a round of speculation gives, else one, which is not evaluated. */
+static int draw_tokens(opened *m, int most, int32_t *tokens, int32_t *n) {
+    char err[ERR_SIZE];
+    qig_speculation_stats p;
+    qig_session_speculation(m->session, &p);
+    *n = 1;
+    const int rounds = p.active && qig_session_pos(m->session) < qig_session_n_ctx(m->session);
+    const int rc = rounds ? qig_session_next(m->session, tokens, most <= QIG_MAX_DRAFT ? most : QIG_MAX_DRAFT + 1, n, err, sizeof err)
+                          : qig_session_sample(m->session, tokens, err, sizeof err);
+    return rc == QIG_OK ? QIG_EXIT_OK : fail("%s", err);
+}
+
 int draw(const options *o, opened *m, int max, int (*make_room)(void *), void *arg, answer *a) {
     char err[ERR_SIZE];
     utf8_pending pending = { 0 };
     int rc = QIG_EXIT_OK;
-    double first = now();
+    int32_t tokens[QIG_MAX_DRAFT + 1], n = 0, next = 0, told = qig_session_pos(m->session); /* drawn, told of those; position up to which all are */
+    qig_speculation_stats before;
+    qig_session_speculation(m->session, &before);
+    const double start = now();
     for (a->end = NULL; !a->end && rc == QIG_EXIT_OK;) {
-        token_state t = { .from = a->text.n };
-        if (a->tokens == max) {
-            a->end = "length";
-        } else if (interrupts) {
-            a->end = "stopped";
-        } else if (qig_session_sample(m->session, &t.token, err, sizeof err) != QIG_OK) {
-            rc = fail("%s", err);
-        } else if (t.token == qig_token_eos(m->model) || t.token == qig_token_eot(m->model)) {
-            a->end = "end";
-        } else {
-            size_t len;
-            const char *bytes = qig_token_bytes(m->model, t.token, 0, &len);
-            rc = add_whole(&pending, bytes, len, &a->text);
-            t.len = a->text.n - t.from;
-            if (rc == QIG_EXIT_OK) rc = write_from(o, a, t.from);
-            if (a->tokens++ == 0) first = now();
-            a->decode_s = now() - first;
-            if (rc == QIG_EXIT_OK) rc = evaluate(o, m, make_room, arg, a, &t);
+        token_state t = { .from = a->text.n, .pos = told };
+        if (a->tokens == max) a->end = "length";
+        else if (interrupts) a->end = "stopped";
+        if (a->end) break;
+        if (next == n) {
+            rc = draw_tokens(m, max - a->tokens, tokens, &n);
+            next = 0;
+            if (rc != QIG_EXIT_OK) break;
         }
+        t.token = tokens[next++];
+        if (t.token == qig_token_eos(m->model) || t.token == qig_token_eot(m->model)) {
+            a->end = "end";
+            break;
+        }
+        size_t len;
+        const char *bytes = qig_token_bytes(m->model, t.token, 0, &len);
+        rc = add_whole(&pending, bytes, len, &a->text);
+        t.len = a->text.n - t.from;
+        if (rc == QIG_EXIT_OK) rc = write_from(o, a, t.from);
+        a->tokens++;
+        a->decode_s = now() - start;
+        if (rc == QIG_EXIT_OK) rc = evaluate(o, m, make_room, arg, qig_session_pos(m->session) > told, a, &t);
+        told = t.pos + 1;
     }
+    /* what of a round came after the end of the answer; "context" leaves told behind the last token, which was not evaluated */
+    if (rc == QIG_EXIT_OK && qig_session_pos(m->session) > told && qig_session_rollback(m->session, told, err, sizeof err) != QIG_OK) rc = fail("%s", err);
+    qig_session_speculation(m->session, &a->speculation);
+    a->speculation.rounds -= before.rounds;
+    a->speculation.tokens -= before.tokens;
+    a->speculation.tested -= before.tested;
+    a->speculation.accepted -= before.accepted;
     const size_t from = a->text.n;
     if (rc == QIG_EXIT_OK) rc = drop_pending(&pending, &a->text);
     return rc == QIG_EXIT_OK ? write_from(o, a, from) : rc;
+}
+
+/* What speculation brought, where it was on. */
+static void print_speculation(const qig_speculation_stats *p) {
+    if (!p->active || !p->rounds) return;
+    fprintf(stderr, "; drafts: %.2f tokens a round", (double)p->tokens / (double)p->rounds);
+    if (p->tested) fprintf(stderr, ", %.0f%% of %llu right", 100 * (double)p->accepted / (double)p->tested, (unsigned long long)p->tested);
 }
 
 static void print_stats(const options *o, const opened *m, const answer *a) {
@@ -142,6 +177,7 @@ static void print_stats(const options *o, const opened *m, const answer *a) {
     if (a->tokens > 1 && a->decode_s > 0) fprintf(stderr, " at %.1f/s", (a->tokens - 1) / a->decode_s);
     fprintf(stderr, " (%s)", a->end);
     print_state_part(stderr, &a->state, m->adaptive, info.n_layers);
+    print_speculation(&a->speculation);
     fprintf(stderr, "; memory %.1f MiB, model %.1f, cache %.1f; %s, %d threads, seed %llu\n", (double)peak_rss() / 0x1p20, (double)info.file_bytes / 0x1p20,
             (double)qig_session_cache_bytes(m->session) / 0x1p20, info.isa, (int)qig_session_n_threads(m->session), (unsigned long long)o->sampler.seed);
 }

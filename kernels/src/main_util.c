@@ -103,7 +103,8 @@ int open_all(const options *o, opened *a, int n_ctx) {
     a->adaptive = on_breakdown || qig_model_meta_str(a->model, "qig.exit.rule", &len) || has_routes(a->model);
     qig_session_params p = { .n_ctx = n_ctx, .n_threads = o->threads, .cache_type = o->cache };
     if (qig_session_new(a->model, &p, &a->session, err, sizeof err) != QIG_OK ||
-        qig_session_set_sampler(a->session, &o->sampler, err, sizeof err) != QIG_OK) {
+        qig_session_set_sampler(a->session, &o->sampler, err, sizeof err) != QIG_OK ||
+        qig_session_set_speculation(a->session, o->draft, err, sizeof err) != QIG_OK) {
         close_all(a);
         return fail("%s", err);
     }

@@ -51,6 +51,7 @@ def command(
     stats: opt.ShowStats = False,
     telemetry: opt.ShowTelemetry = False,
     settings: opt.Set = None,
+    draft: opt.Draft = "auto",
     threads: opt.Threads = 0,
     isa: opt.Isa = "auto",
     ctx: opt.Ctx = 0,
@@ -75,10 +76,12 @@ def command(
     if not symmetry_limit >= 0:  # NaN passes a range
         raise ConfigError(f"symmetry_limit = {symmetry_limit} must be in [0, 1]")
     drawing, changed = opt.sampling(temperature, top_k, top_p, min_p, repeat_penalty, seed), opt.settings(settings)
+    draft_len = opt.draft(draft)
     path = model_path(model)
     with contextlib.ExitStack() as stack:
         opened = stack.enter_context(NativeModel(path, isa, settings=changed))
         session = stack.enter_context(opened.session(n_ctx=ctx, n_threads=threads))
+        session.set_speculation(draft_len)
         chat = Chat(opened, session, system=system, sampling=drawing, max_tokens=max_tokens)
         gate = None
         if check_symmetry is not None:

@@ -46,6 +46,7 @@ def command(
         ),
     ] = False,
     settings: opt.Set = None,
+    draft: opt.Draft = "auto",
     threads: opt.Threads = 0,
     isa: opt.Isa = "auto",
     ctx: opt.Ctx = 0,
@@ -66,6 +67,7 @@ def command(
     if as_json and telemetry_json:
         raise ConfigError("--json and --telemetry-json both write to stdout: one of them")
     drawing, changed = opt.sampling(temperature, top_k, top_p, min_p, repeat_penalty, seed), opt.settings(settings)
+    draft_len = opt.draft(draft)
     path = model_path(model)
     if prompt is None:
         if sys.stdin.isatty():
@@ -84,6 +86,7 @@ def command(
             write(token_line(token) + "\n")
 
     with NativeModel(path, isa, settings=changed) as opened, opened.session(n_ctx=ctx, n_threads=threads) as session:
+        session.set_speculation(draft_len)
         took = Stats()
         pieces = generate(opened, session, prompt, sampling=drawing, max_tokens=max_tokens, stats=took, on_token=take)
         if as_json:

@@ -53,6 +53,13 @@ Set = Annotated[
         help="Change a threshold of the file: gate.margin=4; may be repeated. 'qig-edge info' lists them.",
     ),
 ]
+Draft = Annotated[
+    str,
+    typer.Option(
+        metavar="N",
+        help="Tokens that the model's first blocks draft for all blocks to verify at once: 1 to 8, off, or auto: as many as pay, where the model was trained for it. The text is as good as without.",
+    ),
+]
 Threads = Annotated[int, typer.Option("--threads", "-t", min=0, max=256, help="Threads; 0: the big cores, at most 4.")]
 Isa = Annotated[str, typer.Option(help="Kernel set: auto, or one that 'qig-edge info' lists.")]
 Ctx = Annotated[int, typer.Option(min=0, help="Positions of the context; 0: as many as the model was trained for.")]
@@ -74,6 +81,17 @@ def sampling(
         repeat_penalty=repeat_penalty,
         seed=secrets.randbits(63) if seed is None else seed,
     )
+
+
+def draft(given: str) -> int:
+    """The draft length that --draft asks for, as NativeSession.set_speculation takes it. Raises ConfigError for another word or number."""
+    from qig_edge.errors import ConfigError
+    from qig_edge.runtime.native import DRAFT_AUTO, MAX_DRAFT
+
+    words = {"off": 0, "auto": DRAFT_AUTO, **{str(n): n for n in range(1, MAX_DRAFT + 1)}}
+    if given not in words:
+        raise ConfigError(f"--draft {given}: auto, off, or a whole number from 1 to {MAX_DRAFT}")
+    return words[given]
 
 
 def settings(given: list[str] | None) -> dict[str, str]:
@@ -116,10 +134,14 @@ def stats_line(stats: Stats, model: NativeModel, session: NativeSession) -> str:
     def rate(value: float | None) -> str:
         return "not measurable" if value is None else f"{value:.1f} tok/s"
 
+    rounds = stats.speculation
+    drafts = f"; drafts: {rounds.tokens_a_round:.2f} tokens a round" if rounds.rounds else ""
+    if rounds.tested:
+        drafts += f", {100 * rounds.acceptance:.0f}% of {rounds.tested} right"
     rss = psutil.Process().memory_info().rss
     ran = state_part(stats.state, model.info.n_layers) if adaptive(model, stats.state) else ""
     return (
         f"[{stats.tokens} tokens ({stats.end}); prefill {stats.prompt_tokens} tokens, {rate(stats.prefill_rate)};"
-        f" decode {rate(stats.decode_rate)}; first token {stats.first_token_s * 1e3:.0f} ms{ran};"
+        f" decode {rate(stats.decode_rate)}; first token {stats.first_token_s * 1e3:.0f} ms{ran}{drafts};"
         f" memory {rss / 2**20:.0f} MiB, {session.cache_bytes / 2**20:.1f} MiB of it cache]"
     )

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from qig_edge.errors import RuntimeFault
-from qig_edge.runtime.backend import Backend, Sampling, Session, Telemetry
+from qig_edge.runtime.backend import Backend, Sampling, Session, Speculation, SpeculativeSession, Telemetry
 from qig_edge.runtime.state import BREAKDOWN, AnswerState, TokenState
 
 # Tokens of a prompt evaluated between two looks at the stop flag. Floats do not depend on the split.
@@ -30,6 +30,7 @@ class Stats:
     end: str = "length"
     records: list[Telemetry] = dataclasses.field(default_factory=list)
     state: AnswerState = dataclasses.field(default_factory=AnswerState)
+    speculation: Speculation = Speculation()
 
     @property
     def prefill_rate(self) -> float | None:
@@ -83,41 +84,53 @@ def draw(
     An end token (`ends`) closes the answer and is not evaluated. make_room is called when the context is full and says whether it found any.
     stats is filled while it runs; telemetry collects one record a token. on_token is called with each token once it is evaluated, after its text
     was yielded. Where the model's qig.regime.on_breakdown is "pause", the answer ends with the first token in breakdown.
+    A session that speculates gives several tokens at once; what of them was not yielded when the answer ends is taken back.
     """
     pauses = backend.metadata("qig.regime.on_breakdown") == "pause"
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    ahead = session if isinstance(session, SpeculativeSession) and session.speculates else None
+    before = ahead.speculation() if ahead else Speculation()
     first = time.perf_counter()
+    end, drawn, told = "", list[int](), session.pos  # tokens drawn that are still to be told; position up to which all are
     try:
-        while stats.tokens < max_tokens:
+        while stats.tokens < max_tokens and not end:
             if stop.asked:
-                stats.end = "stopped"
+                end = "stopped"
                 break
-            token = session.sample()
+            if not drawn:
+                room = ahead is not None and session.pos < session.n_ctx
+                drawn = ahead.next_tokens(max_tokens - stats.tokens) if ahead and room else [session.sample()]
+            token = drawn.pop(0)
             if token in ends:
-                stats.end = "end"
+                end = "end"
                 break
             stats.tokens += 1
-            if stats.tokens == 1:
-                first = time.perf_counter()
             stats.decode_s = time.perf_counter() - first
             text = decoder.decode(backend.detokenize([token]))
             if text:
                 yield text
-            if session.pos >= session.n_ctx and not make_room():
-                stats.end = "context"
-                break
-            session.eval([token])
-            record = session.telemetry(session.pos - 1)
+            if session.pos == told:
+                if told >= session.n_ctx and not make_room():
+                    end = "context"
+                    break
+                session.eval([token])
+                told = session.pos - 1
+            record = session.telemetry(told)
+            told += 1
             stats.state.add(record)
             if telemetry:
                 stats.records.append(record)
             if on_token:
-                on_token(TokenState(session.pos - 1, token, text, record))
+                on_token(TokenState(told - 1, token, text, record))
             if pauses and record.regime == BREAKDOWN:
-                stats.end = "breakdown"
-                break
+                end = "breakdown"
     finally:
         rest = decoder.decode(b"", final=True)
+        stats.end = end or stats.end
+        if ahead:
+            stats.speculation = ahead.speculation().since(before)
+        if session.pos > told:
+            session.rollback(told)
     if rest:
         yield rest
 
