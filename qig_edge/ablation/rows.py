@@ -43,6 +43,10 @@ CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
     "no decoherence": ("no state collapses", {"decoherence_modes": 0}),
     "no exits": ("no exits, and no collapse at them", {"exit_first": 0, "decoherence_modes": 0}),
     "no recursion": ("no integrator after the stack", {"recursion_min_loops": 0, "recursion_max_loops": 0}),
+    "with recursion": (
+        "an integrator after the stack, 3 to 4 loops",
+        {"recursion_min_loops": 3, "recursion_max_loops": 4},
+    ),
     "no symmetry": ("roles are not projected out", {"symmetry_rank": 0}),
     "no loss terms": ("cross entropy alone", {}),
     "no decay": ("no temporal decoherence", {"decay": False}),

@@ -28,7 +28,7 @@ from qig_edge.train.shards import Shard
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-PUZZLES = 600  # problems a row is asked
+PUZZLES = 300  # problems a row is asked
 STATE_TOKENS = 16384  # held-out tokens that state is measured on
 
 

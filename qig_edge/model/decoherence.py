@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from qig_edge.config import ModelConfig
 from qig_edge.model.steer import Steered
 
+NEVER = 1e30  # a rate that no state has
 MEMORY = 0.02  # weight of a new batch in the second moments
 
 
@@ -25,7 +26,7 @@ class Decoherence(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.steer = Steered(1 - config.collapse_share, 1e30, 0.0, 1e30)
+        self.steer = Steered(config.collapse_share, NEVER, above=True)
         self.register_buffer("modes", torch.eye(config.d_model)[: config.decoherence_modes].clone())
         self.register_buffer("moments", torch.zeros(config.d_model, config.d_model))
 

@@ -24,7 +24,7 @@ class Exit(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.steer = Steered(config.exit_share, 0.0, 0.0, 1.0)
+        self.steer = Steered(config.exit_share, 0.0)
         self.probe = nn.Linear(config.d_model, 1) if config.exit_rule == "probe" else None
 
     def distance(self, normed: Tensor) -> Tensor:

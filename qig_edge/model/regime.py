@@ -35,10 +35,8 @@ class RegimeDetector(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.linear = Steered(config.regime_linear_share, config.regime_low, 0.0, 1.0)
-        self.breakdown = Steered(
-            1 - config.regime_breakdown_share if config.regime_breakdown_share else 0.0, config.regime_high, 0.0, 1.0
-        )
+        self.linear = Steered(config.regime_linear_share, config.regime_low)
+        self.breakdown = Steered(config.regime_breakdown_share, config.regime_high, above=True)
 
     def thresholds(self) -> tuple[Tensor, Tensor]:
         """low and high as they stand, apart by more than the hysteresis."""

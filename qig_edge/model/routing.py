@@ -32,7 +32,7 @@ class CurvatureRouter(nn.Module):
         super().__init__()
         self.shallow = FeedForward(config, config.shallow_dim)
         self.phi_weight = nn.Parameter(torch.zeros(1))
-        self.steer = Steered(1 - config.deep_share, 0.0, -100.0, 100.0)
+        self.steer = Steered(1 - config.deep_share, 0.0)
 
     def forward(
         self, deep: FeedForward, h: Tensor, curvature: Tensor, phi: Tensor, softness: Tensor | None

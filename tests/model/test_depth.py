@@ -67,21 +67,23 @@ def test_regimes_are_the_loop_of_the_formats_page(smoothing: float) -> None:
     assert seen == {LINEAR, GEOMETRIC, BREAKDOWN}
 
 
-def test_a_steered_threshold_divides_by_its_share() -> None:
-    steer = Steered(0.3, 5.0, -10.0, 10.0).train()
+@pytest.mark.parametrize("above", [False, True])
+def test_a_steered_threshold_divides_by_its_share(above: bool) -> None:
+    steer = Steered(0.3, 5.0, above=above).train()
     values = torch.randn((4, 500), generator=torch.Generator().manual_seed(2))
     among = torch.rand((4, 500), generator=torch.Generator().manual_seed(3)) < 0.5
-    values[~among] = 100.0
+    values[~among] = torch.nan
     for _ in range(200):
         steer.follow(values, among)
         steer.settle()
-    below = (values[among] < steer.threshold).float().mean().item()
-    assert abs(below - 0.3) < 0.01
+    beyond = values[among] > steer.threshold if above else values[among] < steer.threshold
+    assert abs(beyond.float().mean().item() - 0.3) < 0.01
     steer.pressure.fill_(0.0)
-    for _ in range(400):
+    for _ in range(200):
         steer.follow(values, among)
         steer.settle()
-    assert steer.threshold.item() == pytest.approx(-10.0, abs=1e-3)
+    edge = values[among].max() if above else values[among].min()
+    torch.testing.assert_close(steer.threshold, edge, atol=1e-3, rtol=0)
     before = steer.threshold.clone()
     steer.follow(values, among & False)
     steer.settle()
