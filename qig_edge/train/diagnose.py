@@ -18,6 +18,7 @@ taken as its mean diagonal.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -35,6 +36,8 @@ FLOATS = 1 << 28  # of all windows' gradients together
 DAMPING = 0.1  # of the mean diagonal
 STRIDE = 0.05  # Fisher length of a step
 STEPS = 8
+WINDOWS = 32  # at most
+PART = 16  # windows of one forward pass
 
 
 @dataclass
@@ -138,7 +141,7 @@ def diagnose(
     model = model.to(device).eval()
     parameters = [p for p in model.parameters() if p.requires_grad]
     context = min(CONTEXT, model.config.context_length)
-    count = max(8, min(64, FLOATS // sum(p.numel() for p in parameters)))
+    count = max(8, min(WINDOWS, FLOATS // sum(p.numel() for p in parameters)))
     mixture = Mixture(shards, weights, context, config.seed)
     held_out = _held_out(shards, context, count).to(device)
 
@@ -168,9 +171,11 @@ def diagnose(
     outside = _Probe(model, parameters, held_out)
     before, after, distance = _loss(model, held_out), {}, {}
     for name, direction in directions.items():
+        length = STRIDE
         for turn in range(STEPS):
             batch = windows(2 + turn)
-            step = _Probe(model, parameters, batch).stretch(direction(_gradient(model, parameters, batch)))
+            step = _Probe(model, parameters, batch).stretch(direction(_gradient(model, parameters, batch)), length)
+            length = _norm(step)
             _move(parameters, step, -1.0)
         after[name], distance[name] = _loss(model, held_out), outside.distance()
         with torch.no_grad():
@@ -206,13 +211,13 @@ class _Probe:
 
     def __init__(self, model: Kernel, parameters: list[nn.Parameter], batch: Tensor) -> None:
         self.model, self.parameters, self.ids = model, parameters, batch[:, :-1]
-        self.before = [half for _, half in self._halves()]
+        self.before = list(self._halves())
 
     @torch.no_grad()
-    def _halves(self) -> Any:
+    def _halves(self) -> Iterator[Tensor]:
         """log sqrt p [B, T, V] in float32, a few windows at a time."""
-        for at in range(0, len(self.ids), 8):
-            yield at, F.log_softmax(self.model(self.ids[at : at + 8]).logits.float(), -1) / 2
+        for at in range(0, len(self.ids), PART):
+            yield F.log_softmax(self.model(self.ids[at : at + PART]).logits.float(), -1) / 2
 
     @torch.no_grad()
     def distance(self) -> float:
@@ -220,14 +225,16 @@ class _Probe:
         length.
         """
         total = 0.0
-        for (_, now), old in zip(self._halves(), self.before, strict=True):
+        for now, old in zip(self._halves(), self.before, strict=True):
             # 2 (1 - sum sqrt(p q)) = sum (sqrt p - sqrt q)^2: no difference of near numbers
             total += (now.exp() - old.exp()).square().sum(dtype=torch.float64).item()
         return math.sqrt(total / self.ids.numel())
 
-    def stretch(self, direction: list[Tensor]) -> list[Tensor]:
-        """The multiple of `direction` whose step has Fisher length STRIDE; weights are as before."""
-        scale = STRIDE / (_norm(direction) + 1e-30)
+    def stretch(self, direction: list[Tensor], guess: float = STRIDE) -> list[Tensor]:
+        """The multiple of `direction` whose step has Fisher length STRIDE, found from a guess of its Euclidean length;
+        weights are as before.
+        """
+        scale = guess / (_norm(direction) + 1e-30)
         start = [p.detach().clone() for p in self.parameters]
         for _ in range(6):
             _move(self.parameters, direction, -scale)
@@ -235,7 +242,7 @@ class _Probe:
             with torch.no_grad():
                 for p, old in zip(self.parameters, start, strict=True):
                     p.copy_(old)
-            if abs(length / STRIDE - 1) < 0.02:
+            if abs(length / STRIDE - 1) < 0.05:
                 break
             # far off the linear range a step says little of its length: come nearer by a bounded factor
             scale *= min(30.0, max(1 / 30, STRIDE / max(length, 1e-12)))
@@ -259,8 +266,8 @@ def _scores(model: Kernel, parameters: list[nn.Parameter], batch: Tensor, genera
 def _gradient(model: Kernel, parameters: list[nn.Parameter], batch: Tensor) -> list[Tensor]:
     """Of the mean loss over a batch [N, T + 1], a few windows at a time."""
     total = [torch.zeros_like(p) for p in parameters]
-    for at in range(0, len(batch), 8):
-        part = batch[at : at + 8]
+    for at in range(0, len(batch), PART):
+        part = batch[at : at + PART]
         logits = model(part[:, :-1]).logits.float()
         loss = F.cross_entropy(logits.flatten(0, 1), part[:, 1:].flatten(), reduction="sum") / batch[:, 1:].numel()
         for t, g in zip(total, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
@@ -272,8 +279,8 @@ def _gradient(model: Kernel, parameters: list[nn.Parameter], batch: Tensor) -> l
 @torch.no_grad()
 def _loss(model: Kernel, batch: Tensor) -> float:
     total = 0.0
-    for at in range(0, len(batch), 8):
-        part = batch[at : at + 8]
+    for at in range(0, len(batch), PART):
+        part = batch[at : at + PART]
         total += F.cross_entropy(
             model(part[:, :-1]).logits.float().flatten(0, 1), part[:, 1:].flatten(), reduction="sum"
         ).item()

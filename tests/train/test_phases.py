@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from qig_edge.cli.train import _settings
 from qig_edge.errors import CheckpointError, ConfigError
 from qig_edge.model.kernel import Kernel
 from qig_edge.train import checkpoint
@@ -96,22 +97,41 @@ def test_start_from_reports_what_it_took(first: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "message"),
+    ("assignment", "message"),
     [
-        (["--set-train", "beta3=0.9"], "unknown field 'beta3', did you mean 'beta"),
-        (["--set-train", "beta2"], "--set-train 'beta2' must be KEY=VALUE"),
-        (["--set-train", "beta2=high"], "beta2 = 'high' is not of type float"),
-        (["--set-train", "clip=value"], "clip = 'value' must be one of norm, fisher"),
-        (["--schedule", "linear"], "schedule = 'linear' must be one of wsd, cosine, curiosity"),
-        (["--context", "0", "--batch-tokens", "999", "--final-context", "37"], "context = 0"),
+        ("beta3=0.9", "training settings: unknown field 'beta3', did you mean 'beta"),
+        ("beta2", "--set-train 'beta2' must be KEY=VALUE"),
+        ("=0.9", "--set-train '=0.9' must be KEY=VALUE"),
+        ("beta2=high", "training settings: beta2 = 'high' is not of type float"),
+        ("clip=value", "training settings: clip = 'value' must be one of norm, fisher"),
+        ("schedule=linear", "training settings: schedule = 'linear' must be one of wsd, cosine, curiosity"),
     ],
 )
-def test_bad_settings_end_with_one_line(
-    args: list[str], message: str, text: Path, preset: Callable[..., Path], tmp_path: Path, train: Run
+def test_a_bad_assignment_is_named(assignment: str, message: str) -> None:
+    with pytest.raises(ConfigError) as e:
+        TrainConfig.from_dict(_settings([assignment]), "training settings")
+    assert str(e.value).startswith(message) and "\n" not in str(e.value)
+
+
+def test_assignments_are_read_as_in_a_preset() -> None:
+    found = _settings(["clip=fisher", "group_by_regime = true", "learning_rate=1e-3", 'schedule="cosine"', "seed=7"])
+    assert found == {
+        "clip": "fisher",
+        "group_by_regime": True,
+        "learning_rate": 1e-3,
+        "schedule": "cosine",
+        "seed": 7,
+    }
+
+
+def test_a_batch_that_no_window_divides_ends_with_one_line(
+    text: Path, preset: Callable[..., Path], tmp_path: Path, train: Run
 ) -> None:
-    done = train("--preset", preset("adamw"), "--data", text, "--out", tmp_path / "out", *args, code=2)
+    args = ["--preset", preset("adamw"), "--data", text, "--out", tmp_path / "out"]
+    done = train(*args, "--context", "0", "--set-train", "batch_tokens=999", "--final-context", "37", code=2)
     lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
-    assert len(lines) == 1 and message in lines[0] and "Traceback" not in done.stderr
+    assert len(lines) == 1 and "context = 0 (measure it) needs batch_tokens" in lines[0]
+    assert "Traceback" not in done.stderr
 
 
 def test_context_0_takes_the_correlation_length(
