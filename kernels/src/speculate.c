@@ -247,12 +247,12 @@ int qig_session_next(qig_session *s, int32_t *tokens, int32_t cap, int32_t *n, c
     if (!tokens || !n || cap < 1) return qig_fail(err, errlen, QIG_ERR_ARG, "no room for a token: cap = %d must be at least 1", (int)cap);
     *n = 0;
     if (s->pos == s->n_ctx) return qig_fail(err, errlen, QIG_ERR_CONTEXT_FULL, "the context of %d tokens is full: no room for the next one", (int)s->n_ctx);
+    const double start = seconds();
     int rc = qig_session_sample(s, &tokens[0], err, errlen);
     if (rc != QIG_OK) return rc;
     *n = 1;
     if (is_end(s, tokens[0])) return QIG_OK;
     if (!s->spec.wanted) {
-        const double start = seconds();
         rc = qig_session_eval(s, tokens, 1, NULL, err, errlen);
         s->spec.stats.rounds++;
         s->spec.stats.tokens++;

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from qig_edge.cli import options as opt
+
+if TYPE_CHECKING:
+    from qig_edge.cli.progress import Steps
 
 
 def command(
@@ -29,6 +32,13 @@ def command(
             help="Measure on the tokens of this file: what a model that adapts runs depends on what it reads. Else on random tokens."
         ),
     ] = None,
+    draft: Annotated[
+        bool,
+        typer.Option(
+            "--draft",
+            help="Instead: what speculation costs at each length of drafts, and the speed that follows; with --text how often drafts are right.",
+        ),
+    ] = False,
     settings: opt.Set = None,
     isa: opt.Isa = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object with the raw samples.")] = False,
@@ -50,8 +60,8 @@ def command(
     if random is not None and model is not None:
         raise ConfigError("--random makes a model: it goes without MODEL")
     changed = opt.settings(settings)
-    if not profile.is_host and (changed or text is not None):
-        raise ConfigError(f"--set and --text belong to a measurement: they go without --device {device}")
+    if not profile.is_host and (changed or text is not None or draft):
+        raise ConfigError(f"--set, --text and --draft belong to a measurement: they go without --device {device}")
     with Steps(f"bench {device}") as steps:
         if random is not None:
             from qig_edge.bench.random_model import random_model
@@ -59,6 +69,9 @@ def command(
             path = random_model(random, progress=lambda done, total: steps(done, total, "writing random weights"))
         else:
             path = model_path(model)
+        if draft:
+            _drafts(path, isa, changed, threads, text, as_json, steps)
+            return
         if not profile.is_host:
             from qig_edge.bench.emulated import check
 
@@ -92,3 +105,23 @@ def command(
         from qig_edge.bench.report import print_report
 
         print_report(row)
+
+
+def _drafts(
+    path: Path, isa: str, settings: dict[str, str], threads: int, text: Path | None, as_json: bool, steps: Steps
+) -> None:
+    """Speculation measured: what it costs, and with a text how often drafts are right."""
+    import dataclasses
+    import json
+
+    from qig_edge.bench.speculation import acceptance_lines, measure_acceptance, measure_costs, prompts, report
+    from qig_edge.runtime.native import NativeModel
+
+    lines = prompts(text) if text else []
+    with NativeModel(path, isa, settings=settings) as opened:
+        costs = measure_costs(opened, threads=threads, progress=steps)
+        found = measure_acceptance(opened, lines, threads=threads) if lines else {}
+    if as_json:
+        print(json.dumps({"costs": dataclasses.asdict(costs), "acceptance": found}))
+    else:
+        print(*report(costs), *acceptance_lines(found), sep="\n")

@@ -57,7 +57,7 @@ Draft = Annotated[
     str,
     typer.Option(
         metavar="N",
-        help="Tokens that the model's first blocks draft for all blocks to verify at once: 1 to 8, off, or auto: as many as pay, where the model was trained for it. The text is as good as without.",
+        help="Tokens that the first blocks draft and all blocks verify at once, as good as one by one: 1 to 8, off, or auto (as many as pay).",
     ),
 ]
 Threads = Annotated[int, typer.Option("--threads", "-t", min=0, max=256, help="Threads; 0: the big cores, at most 4.")]

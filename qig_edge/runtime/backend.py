@@ -102,8 +102,15 @@ class Speculation:
 
     def since(self, before: Speculation) -> Speculation:
         """What came after `before`; the draft length is today's."""
+        return self._each(before, -1)
+
+    def plus(self, other: Speculation) -> Speculation:
+        """Both together."""
+        return self._each(other, 1)
+
+    def _each(self, other: Speculation, sign: int) -> Speculation:
         fields = [f.name for f in dataclasses.fields(self) if f.name != "draft_len"]
-        return dataclasses.replace(self, **{n: getattr(self, n) - getattr(before, n) for n in fields})
+        return dataclasses.replace(self, **{n: getattr(self, n) + sign * getattr(other, n) for n in fields})
 
     @property
     def acceptance(self) -> float:

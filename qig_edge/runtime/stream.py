@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -91,7 +92,8 @@ def draw(
     ahead = session if isinstance(session, SpeculativeSession) and session.speculates else None
     before = ahead.speculation() if ahead else Speculation()
     first = time.perf_counter()
-    end, drawn, told = "", list[int](), session.pos  # tokens drawn that are still to be told; position up to which all are
+    drawn: list[int] = []  # tokens that are still to be told
+    end, told = "", session.pos  # why the answer ended; position up to which tokens are told
     try:
         while stats.tokens < max_tokens and not end:
             if stop.asked:
@@ -128,9 +130,10 @@ def draw(
         rest = decoder.decode(b"", final=True)
         stats.end = end or stats.end
         if ahead:
-            stats.speculation = ahead.speculation().since(before)
-        if session.pos > told:
-            session.rollback(told)
+            with contextlib.suppress(RuntimeFault):  # a reader who left may have closed the session before
+                stats.speculation = ahead.speculation().since(before)
+                if session.pos > told:
+                    session.rollback(told)
     if rest:
         yield rest
 

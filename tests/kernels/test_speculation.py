@@ -7,7 +7,6 @@ import importlib.util
 import math
 import sys
 from collections import Counter
-
 from pathlib import Path
 from typing import Any
 
@@ -184,7 +183,7 @@ def paths(model: NativeModel, p: Sampling, depth: int) -> dict[tuple[int, ...], 
                 session.rollback(0)
                 rows = session.eval_all([*PROMPT, *path])
                 for token, q in distribution(rows[-1], p, [*PROMPT, *path]).items():
-                    longer[*path, token] = probability * q
+                    longer[(*path, token)] = probability * q
             out = longer
     return out
 
@@ -200,8 +199,11 @@ def deviation(counts: Counter[tuple[int, ...]], expected: dict[tuple[int, ...], 
     return ((x / freedom) ** (1 / 3) - (1 - 2 / (9 * freedom))) / math.sqrt(2 / (9 * freedom))
 
 
-CHI = {
-    "top-k": (Sampling(temperature=1.5, top_k=5, top_p=1, min_p=0, repeat_penalty=1), Sampling(temperature=3.0, top_k=5, top_p=1, min_p=0, repeat_penalty=1)),
+CHI = {  # what is drawn, and what it must not be taken for
+    "top-k": (
+        Sampling(temperature=1.5, top_k=5, top_p=1, min_p=0, repeat_penalty=1),
+        Sampling(temperature=3.0, top_k=5, top_p=1, min_p=0, repeat_penalty=1),
+    ),
     "all steps": (
         Sampling(temperature=1.6, top_k=8, top_p=0.9, min_p=0.1, repeat_penalty=1.5, repeat_last_n=6),
         Sampling(temperature=1.6, top_k=8, top_p=0.9, min_p=0.1, repeat_penalty=1.0, repeat_last_n=6),
