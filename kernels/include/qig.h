@@ -166,7 +166,8 @@ typedef struct { /* since qig_session_set_speculation, of qig_session_next */
 /* How many tokens a round of qig_session_next drafts with the model's first qig.draft_blocks blocks: 0 none (so it begins), 1 to QIG_MAX_DRAFT, or
  * QIG_DRAFT_AUTO: as many as measured acceptance and measured time make worth it, none where that does not pay or the model has no drafts.
  * QIG_ERR_ARG for a length of 1 or more that the model has no drafts for. Greedy text does not depend on it. Sampled text has the same distribution
- * with it as without; for one seed it is the same text whatever the length, another than without. qig_session_sample follows it too. */
+ * with it as without; for one seed it is the same text whatever the length, another than without, and with QIG_DRAFT_AUTO one that depends on what
+ * took how long. qig_session_sample follows it too. */
 QIG_API int qig_session_set_speculation(qig_session *s, int32_t draft_len, char *err, size_t errlen);
 /* Draws the next tokens and evaluates them, as qig_session_sample and qig_session_eval by turns: one, or with speculation up to the draft length + 1;
  * at most cap, and as many as there is room for. An end of text or of a turn comes alone and is not evaluated. Where the file pauses on

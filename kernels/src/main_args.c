@@ -47,7 +47,7 @@ static const option table[] = {
     { 0, "cache", "TYPE", CACHE, RUN, AT(cache), 0, 0, "auto, f32 or i8" },
     { 0, "isa", "NAME", TEXT, ALL, AT(isa), 0, 0, "kernel set, auto: the best one here" },
     { 0, "set", "KEY=VALUE", SETTING, ALL, 0, 0, 0, "a threshold of the file, changed: gate.margin=4; may be repeated; 'qig info' lists them" },
-    { 0, "draft", "N", DRAFT, TALK, AT(draft), 0, 0, "tokens that the model's first blocks draft for all blocks to verify at once: 1 to 8, auto or off" },
+    { 0, "draft", "N", DRAFT, TALK, AT(draft), 0, 0, "tokens that the model's first blocks draft for all blocks to verify at once: 1 to 8, off, auto; default: auto, off with --seed" },
     { 0, "stats", NULL, FLAG, TALK, AT(stats), 0, 0, "times and memory on stderr; what ran, where the model decides that" },
     { 0, "telemetry", NULL, FLAG, TALK, AT(telemetry), 0, 0, "the model's own state in words on stderr; generate: of every token" },
     { 0, "telemetry-json", NULL, FLAG, GENERATE, AT(telemetry_json), 0, 0, "one JSON line a token on stdout, its text in it, in place of the text" },
@@ -59,6 +59,7 @@ static const option table[] = {
     { 0, "tensors", NULL, FLAG, INFO, AT(tensors), 0, 0, "list the tensors" },
     { 0, "json", NULL, FLAG, ALL, AT(json), 0, 0, "one JSON object on stdout; chat: one an answer" },
 };
+enum { DRAFT_UNSAID = -2 };
 enum { N_OPTIONS = sizeof table / sizeof table[0], N_COMMANDS = sizeof commands / sizeof commands[0] };
 
 static void print_help(void) {
@@ -187,7 +188,7 @@ static int take_option(int argc, char **argv, int *i, int command, options *o) {
 
 int parse_options(int argc, char **argv, options *o) {
     *o = (options){
-        .n_tokens = 128, .prefill = 512, .decode = 128, .repeat = 5, .depths = { 0, 1024 }, .n_depths = 2, .draft = QIG_DRAFT_AUTO,
+        .n_tokens = 128, .prefill = 512, .decode = 128, .repeat = 5, .depths = { 0, 1024 }, .n_depths = 2, .draft = DRAFT_UNSAID,
         .sampler = { .temperature = 0.7f, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f, .repeat_penalty = 1.1f, .repeat_last_n = 64 },
     };
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
@@ -225,6 +226,8 @@ int parse_options(int argc, char **argv, options *o) {
         o->sampler.temperature = 0;
         o->sampler.repeat_penalty = 1;
     }
+    /* how long things take must not change the text of a seed */
+    if (o->draft == DRAFT_UNSAID) o->draft = o->seed_given && o->sampler.temperature > 0 && o->sampler.top_k != 1 ? 0 : QIG_DRAFT_AUTO;
     if (!o->seed_given) {
         struct timespec ts;
         clock_gettime(CLOCK_REALTIME, &ts);

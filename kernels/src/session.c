@@ -138,6 +138,7 @@ static int list_buffers(qig_session *s, buffer *list) {
         BUFFER(spec.draft_rows, QIG_MAX_DRAFT * vocab * f);
         BUFFER(spec.full_rows, (QIG_MAX_DRAFT + 2) * vocab * f);
         BUFFER(spec.candidates, vocab * sizeof(qig_candidate));
+        BUFFER(spec.bare_at, x + 1);
         BUFFER(spec.shares, vocab * sizeof(double));
     }
 #undef BUFFER
@@ -312,6 +313,7 @@ static void observe_pass(qig_session *s, int32_t pos0, int32_t n, float *out) {
 /* tokens[pos .. pos + n) are in place and checked. */
 static void evaluate(qig_session *s, int32_t n, float *all_logits) {
     qig_speculation_forget(&s->spec);
+    if (s->spec.bare_at) memset(s->spec.bare_at + s->pos + 1, 0, (size_t)n);
     const size_t vocab = (size_t)s->model->vocab_size;
     const int observe = n == 1 || all_logits || s->prompt_telemetry;
     const int32_t step = head_step(s, all_logits);
@@ -403,6 +405,7 @@ int qig_session_slide(qig_session *s, int32_t n_keep, int32_t n_tail, char *err,
     s->pos = 0;
     truncate_caches(s, 0);
     s->rng_at[0] = s->rng;
+    if (s->spec.bare_at) s->spec.bare_at[0] = 0;
     if (n_keep + n_tail > 0) evaluate(s, n_keep + n_tail, NULL);
     return QIG_OK;
 }

@@ -8,7 +8,8 @@
  *            scaled. Together that is a draw from p. Both p and q are what the sampler's parameters make of the logits after the same history.
  * A position has three random numbers of its own (for x, for the test, for the other token), whether a round drafted there or not. So the token drawn
  * there is a function of the text before it and of the generator: it depends on neither the length of drafts nor on where rounds begin, sample()
- * followed by eval() gives the same, and a rollback draws again what was drawn.
+ * followed by eval() gives the same, and a rollback draws again what was drawn. Where the automatic length is 0, the token after the round is drawn
+ * from p alone with the third number: nothing is read for a draft. That choice is noted by position, for rollbacks; it depends on measured time.
  * Tokens after the first draft that was wrong are forgotten; the session then equals one that evaluated the kept ones one by one.
  */
 #include "speculate.h"
@@ -28,6 +29,7 @@ typedef struct {
 
 typedef struct {
     int32_t n, known;             /* tokens that are evaluated; guesses made: guess i is of the token after token i */
+    int bare;                     /* no draft, and no guess of the token after it */
     int extra;                    /* the last guess came from the row of full_rows behind the tokens' */
     guess guesses[QIG_MAX_DRAFT + 1];
     uint64_t rng[QIG_MAX_DRAFT + 2]; /* the generator before the draw of the token after token i */
@@ -123,7 +125,7 @@ int qig_speculation_sample(qig_session *s, int32_t *token, char *err, size_t err
         return QIG_OK;
     }
     guess x = { .id = -1 };
-    if (!qig_sampler_greedy(&s->sampler)) {
+    if (!qig_sampler_greedy(&s->sampler) && !p->bare_at[s->pos]) {
         if (!p->draft) read_draft(s);
         x = make_guess(s, p->draft, s->pos, s->rng);
     }
@@ -161,7 +163,7 @@ static void draft_tokens(qig_session *s, int32_t token, int32_t limit, attempt *
 static void verify(qig_session *s, attempt *a) {
     const size_t d = (size_t)s->model->d_model;
     qig_forward_rest(s, s->pos, a->n);
-    a->extra = !qig_sampler_greedy(&s->sampler) && a->known < a->n && a->n < s->n_batch;
+    a->extra = !a->bare && !qig_sampler_greedy(&s->sampler) && a->known < a->n && a->n < s->n_batch;
     if (a->extra) {
         memcpy(s->x + (size_t)a->n * d, s->spec.x, d * sizeof(float));
         qig_forward_readout(s, a->n);
@@ -176,10 +178,10 @@ static void verify(qig_session *s, attempt *a) {
 static int32_t accept(qig_session *s, const attempt *a) {
     qig_speculation *p = &s->spec;
     const size_t vocab = (size_t)s->model->vocab_size;
-    const int greedy = qig_sampler_greedy(&s->sampler);
+    const int needs_guess = !a->bare && !qig_sampler_greedy(&s->sampler);
     p->has_next = 0;
     for (int32_t i = 0;; i++) {
-        if (i >= a->known && !greedy) return i + 1; /* the guess is not there yet */
+        if (i >= a->known && needs_guess) return i + 1; /* the guess is not there yet */
         const guess x = i < a->known ? a->guesses[i] : (guess){ .id = -1 };
         p->next_rng = a->rng[i];
         p->has_next = draw(s, p->full_rows + (size_t)i * vocab, draft_row(s, a, i), x, s->pos + i + 1, &p->next_rng, &p->next, NULL, 0) == QIG_OK;
@@ -197,15 +199,19 @@ static int32_t accept(qig_session *s, const attempt *a) {
 /* Evaluates the token, which fits, and up to limit - 1 that follow it; returns how many. */
 static int32_t run_round(qig_session *s, int32_t token, int32_t limit) {
     qig_speculation *p = &s->spec;
-    attempt a = { 0 };
-    const int32_t pos = s->pos, drafts = p->wanted == QIG_DRAFT_AUTO ? qig_draft_length_choose(&p->length, limit - 1) : p->wanted;
+    const int automatic = p->wanted == QIG_DRAFT_AUTO;
+    const int32_t pos = s->pos, drafts = automatic ? qig_draft_length_choose(&p->length, limit - 1) : p->wanted;
+    attempt a = { .bare = automatic && drafts == 0 };
     const double start = seconds();
     draft_tokens(s, token, limit < drafts + 1 ? limit : drafts + 1, &a);
     const double drafted = seconds();
     const int32_t guessed = a.known;
     verify(s, &a);
     const int32_t kept = accept(s, &a);
-    for (int32_t i = 0; i < kept; i++) s->rng_at[pos + i + 1] = a.rng[i];
+    for (int32_t i = 0; i < kept; i++) {
+        s->rng_at[pos + i + 1] = a.rng[i];
+        p->bare_at[pos + i + 1] = (uint8_t)a.bare;
+    }
     s->rng = a.rng[kept - 1];
     qig_session_keep(s, a.n, kept, p->full_rows, (double)(guessed * (s->readout_bytes + s->head_bytes) + s->head_bytes + (uint64_t)a.extra * s->readout_bytes));
     p->draft = kept <= a.known ? draft_row(s, &a, kept - 1) : NULL;
@@ -232,6 +238,7 @@ int qig_session_set_speculation(qig_session *s, int32_t draft_len, char *err, si
     s->spec.pauses = answer && len == 5 && memcmp(answer, "pause", len) == 0;
     s->spec.wanted = able ? draft_len : 0;
     s->spec.has_next = 0;
+    if (able) memset(s->spec.bare_at, 0, (size_t)s->n_ctx + 1);
     s->spec.stats = (qig_speculation_stats){ 0 };
     s->spec.length = (qig_draft_length){ 0 };
     return QIG_OK;

@@ -18,6 +18,7 @@ typedef struct {
     float *draft_rows;  /* [QIG_MAX_DRAFT, V] */
     float *full_rows;   /* [QIG_MAX_DRAFT + 2, V] */
     qig_candidate *candidates; /* [V] */
+    uint8_t *bare_at;   /* [X + 1] whether the token at a position is drawn without a guess */
     double *shares;     /* [V] zero between calls */
     qig_speculation_stats stats;
     qig_draft_length length;

@@ -51,7 +51,7 @@ def command(
     stats: opt.ShowStats = False,
     telemetry: opt.ShowTelemetry = False,
     settings: opt.Set = None,
-    draft: opt.Draft = "auto",
+    draft: opt.Draft = None,
     threads: opt.Threads = 0,
     isa: opt.Isa = "auto",
     ctx: opt.Ctx = 0,
@@ -76,7 +76,7 @@ def command(
     if not symmetry_limit >= 0:  # NaN passes a range
         raise ConfigError(f"symmetry_limit = {symmetry_limit} must be in [0, 1]")
     drawing, changed = opt.sampling(temperature, top_k, top_p, min_p, repeat_penalty, seed), opt.settings(settings)
-    draft_len = opt.draft(draft)
+    draft_len = opt.draft(draft, drawing, seed)
     path = model_path(model)
     with contextlib.ExitStack() as stack:
         opened = stack.enter_context(NativeModel(path, isa, settings=changed))

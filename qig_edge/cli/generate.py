@@ -46,7 +46,7 @@ def command(
         ),
     ] = False,
     settings: opt.Set = None,
-    draft: opt.Draft = "auto",
+    draft: opt.Draft = None,
     threads: opt.Threads = 0,
     isa: opt.Isa = "auto",
     ctx: opt.Ctx = 0,
@@ -67,7 +67,7 @@ def command(
     if as_json and telemetry_json:
         raise ConfigError("--json and --telemetry-json both write to stdout: one of them")
     drawing, changed = opt.sampling(temperature, top_k, top_p, min_p, repeat_penalty, seed), opt.settings(settings)
-    draft_len = opt.draft(draft)
+    draft_len = opt.draft(draft, drawing, seed)
     path = model_path(model)
     if prompt is None:
         if sys.stdin.isatty():

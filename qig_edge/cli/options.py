@@ -54,10 +54,10 @@ Set = Annotated[
     ),
 ]
 Draft = Annotated[
-    str,
+    str | None,
     typer.Option(
         metavar="N",
-        help="Tokens that the first blocks draft and all blocks verify at once, as good as one by one: 1 to 8, off, or auto (as many as pay).",
+        help="Tokens that the first blocks draft and all blocks verify at once: 1 to 8, off, auto. Default: auto, off with --seed.",
     ),
 ]
 Threads = Annotated[int, typer.Option("--threads", "-t", min=0, max=256, help="Threads; 0: the big cores, at most 4.")]
@@ -83,12 +83,17 @@ def sampling(
     )
 
 
-def draft(given: str) -> int:
-    """The draft length that --draft asks for, as NativeSession.set_speculation takes it. Raises ConfigError for another word or number."""
+def draft(given: str | None, sampling: Sampling, seed: int | None) -> int:
+    """The draft length that --draft asks for, as NativeSession.set_speculation takes it. Raises ConfigError for another word or number.
+
+    Without --draft it is automatic, but off for sampled text with a seed: how long things take must not change the text of a seed.
+    """
     from qig_edge.errors import ConfigError
     from qig_edge.runtime.native import DRAFT_AUTO, MAX_DRAFT
 
     words = {"off": 0, "auto": DRAFT_AUTO, **{str(n): n for n in range(1, MAX_DRAFT + 1)}}
+    if given is None:
+        given = "off" if seed is not None and sampling.temperature > 0 and sampling.top_k != 1 else "auto"
     if given not in words:
         raise ConfigError(f"--draft {given}: auto, off, or a whole number from 1 to {MAX_DRAFT}")
     return words[given]

@@ -464,7 +464,8 @@ class NativeSession:
     def set_speculation(self, draft_len: int) -> None:
         """How many tokens next_tokens() drafts a round: 0 none (so it begins), 1 to MAX_DRAFT, DRAFT_AUTO: as many as pay. Counts begin anew.
 
-        Greedy text does not depend on it; sampled text has the same distribution (qig_session_set_speculation in qig.h). Raises ConfigError for
+        Greedy text does not depend on it; sampled text has the same distribution, and for a seed is the same with every length of at least 1,
+        but with DRAFT_AUTO depends on measured time. Raises ConfigError for
         another length, or one of at least 1 where the model has no drafts.
         """
         if self._lib.qig_session_set_speculation(self.handle, draft_len, self._err, ERRLEN):
