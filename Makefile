@@ -22,6 +22,9 @@ NINJA := -G Ninja -DCMAKE_BUILD_TYPE=Release
 ZIG_CMAKE = $(NINJA) -DQIG_TESTS=OFF -DQIG_PYTHON=$(BIN)/python -DCMAKE_TOOLCHAIN_FILE=$(CURDIR)/kernels/cmake/zig.cmake
 INSTALLED_FROM := pyproject.toml LICENSE README.md $(shell find qig_edge kernels -type f -not -path '*/__pycache__/*' 2>/dev/null)
 
+# The optimizers extra without torchvision, which backpack names for its examples: a build of it for GPUs breaks a torch without.
+OPTIMIZERS := pytorch-optimizer curvlinops-for-pytorch backpack-for-pytorch einconv linear_operator unfoldNd
+
 .PHONY: demo test lint native wheels docs clean
 .DELETE_ON_ERROR:
 
@@ -55,6 +58,8 @@ $(DEV)/installed: pyproject.toml
 	$(BIN)/pip install --disable-pip-version-check --quiet --upgrade pip
 	$(BIN)/pip install --quiet "$(TORCH)"
 	$(BIN)/pip install --quiet -C wheel.cmake=false -e '.[train,cross,dev]'
+	$(BIN)/pip install --quiet einops jaxtyping mpmath opt-einsum scipy tqdm "$(TORCH)"
+	$(BIN)/pip install --quiet --no-deps $(OPTIMIZERS)
 	touch $@
 
 wheels: wheel-x86_64 wheel-aarch64

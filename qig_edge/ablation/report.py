@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def write(out: Path, speeds: dict[str, float]) -> tuple[Path, Path]:
     found = results(out)
     table, plot = out / "ablation.md", out / "ablation.png"
     with written_whole(table) as file:
-        file.write("\n".join(lines(found, speeds)) + "\n")
+        file.write("\n".join([*lines(found, speeds), "", *state_lines(found)]) + "\n")
     with written_whole(out / "ablation.json") as file:
         file.write(json.dumps({"rows": found, "decode_tokens_per_second": speeds}, indent=1) + "\n")
     _plot(found, plot)
@@ -69,6 +70,41 @@ def lines(found: dict[str, list[dict[str, Any]]], speeds: dict[str, float]) -> l
         ]
         out.append("| " + " | ".join(cells) + " |")
     return out
+
+
+def state_lines(found: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """A second table: what each model did on held-out text. kappa at a context of 16, 64 and 256 tokens, from the coupling as it was learnt."""
+    headings = (
+        "row",
+        "phi",
+        "linear / geometric / breakdown",
+        "deep share",
+        "units active",
+        "beta",
+        "kappa 16 / 64 / 256",
+        "temperature by block",
+    )
+    out = ["| " + " | ".join(headings) + " |", "|" + "---|" * len(headings)]
+    for name, seeds in found.items():
+        r, model = seeds[0], seeds[0]["model"]
+        qfi = model["attention"] == "qfi"
+        cells = [
+            name,
+            f"{r['phi']:.2f}",
+            " / ".join(f"{share:.0%}" for share in r["regimes"]) if model["regime"] else "-",
+            f"{r['deep_share']:.0%}" if model["shallow_dim"] else "-",
+            f"{r['active_units']:.0%}",
+            f"{r['beta']:.2f}" if qfi else "-",
+            " / ".join(f"{_kappa(model, r['beta'], n):.0f}" for n in (16, 64, 256)) if qfi else "-",
+            " ".join(f"{t:.3f}" for t in r["temperatures"]) or "-",
+        ]
+        out.append("| " + " | ".join(cells) + " |")
+    return out
+
+
+def _kappa(model: dict[str, Any], beta: float, length: int) -> float:
+    r = 1 + beta * math.log(length / model["coupling_ref"])
+    return model["kappa_0"] * min(max(r, model["coupling_min"]), model["coupling_max"])
 
 
 def _mean(values: list[float | None]) -> float | None:

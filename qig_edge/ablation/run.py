@@ -17,7 +17,7 @@ import torch
 from qig_edge.ablation.rows import Row, block_weights
 from qig_edge.convert.gguf_writer import write_gguf
 from qig_edge.convert.recipe import load_recipe
-from qig_edge.errors import QigError
+from qig_edge.errors import DataError, QigError
 from qig_edge.evals.puzzles_torch import puzzle_scores
 from qig_edge.model.kernel import Block, Kernel
 from qig_edge.runtime.files import replacing, written_whole
@@ -110,7 +110,10 @@ def run_row(
 
 def _last_bits(folder: Path) -> dict[str, float]:
     lines = (folder / "metrics.jsonl").read_text("utf-8").splitlines()
-    return next(r["bits_per_byte"] for r in map(json.loads, reversed(lines)) if r.get("bits_per_byte"))
+    found = next((r["bits_per_byte"] for r in map(json.loads, reversed(lines)) if r.get("bits_per_byte")), None)
+    if not found:
+        raise DataError("no document of the data is held out: give more documents, or a higher validation_permille")
+    return found
 
 
 @torch.no_grad()
@@ -192,9 +195,10 @@ def speeds(files: dict[str, Path], rounds: int = 5, tokens: int = 96) -> dict[st
                 with model.session(n_threads=1) as session:
                     session.eval(model.tokenize("Once upon a time there was a fox."))
                     began = time.perf_counter()
-                    for _ in range(tokens):
+                    count = min(tokens, session.n_ctx - session.pos)
+                    for _ in range(count):
                         session.eval([int(session.logits().argmax())])
-                    samples[name].append(tokens / (time.perf_counter() - began))
+                    samples[name].append(count / (time.perf_counter() - began))
     return {name: float(np.median(s)) for name, s in samples.items()}
 
 

@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "build": ("qig_edge.cli.build", "Build the qig program for a device."),
     "eval": ("qig_edge.cli.eval", "Evaluate a model on graded problems, and its own state with it."),
     "train": ("qig_edge.cli.train", "Train a model from text."),
+    "ablate": ("qig_edge.cli.ablate", "Measure what each component of a model is worth."),
     "convert": ("qig_edge.cli.convert", "Convert a checkpoint to GGUF."),
     "data": ("qig_edge.cli.data", "Write a generated corpus or graded problems as JSON lines."),
 }
