@@ -16,6 +16,7 @@ from qig_edge.bench.measure import drop_cache, measure, parse_depths, resident_s
 from qig_edge.bench.random_model import _vocabulary, matrices, random_model, write_random
 from qig_edge.bench.report import lines, print_report, verdict
 from qig_edge.config import ModelConfig, preset_model
+from qig_edge.convert.names import tensor_names
 from qig_edge.errors import ConfigError, ModelFileError, RuntimeFault
 from qig_edge.runtime.native import NativeModel
 
@@ -157,7 +158,10 @@ def test_random_model_has_the_presets_shape(preset: str, tmp_path: Path) -> None
     path = random_model(preset, tmp_path, lambda done, total: told.append((done, total)))
     assert told[-1][0] == told[-1][1] == len(matrices(config))
     with NativeModel(path) as model:
-        assert model.info.n_params == config.param_counts()["total"] and model.info.file_type == "Q4_0"
+        # what training settles without a gradient (thresholds, scales of tokens, modes) stands in the file too
+        assert model.info.n_params == sum(math.prod(t.shape) for t in tensor_names(config))
+        assert 0 <= model.info.n_params - config.param_counts()["total"] < 0.01 * model.info.n_params
+        assert model.info.file_type == "Q4_0"
         assert model.info.context_length == config.context_length
         with model.session(n_ctx=32) as session:
             rows = session.eval_all(model.tokenize("Once upon a time"))
