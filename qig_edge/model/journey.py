@@ -16,11 +16,13 @@ from qig_edge.model.telemetry import angle
 class ExitSeen:
     """What stood at one exit, after `blocks` blocks.
 
-    runs [B, T]: who still ran; log_p [B, T, V]: log-distributions, and probed [B, T]: the probe's distance, where they were made.
+    runs [B, T]: who still ran; state [B, T, D] before anything was decided here, where the exit was wanted; log_p [B, T, V]:
+    log-distributions (without gradient), and probed [B, T]: the probe's distance, where they were made.
     """
 
     blocks: int
     runs: Tensor
+    state: Tensor | None = None
     log_p: Tensor | None = None
     probed: Tensor | None = None
 
@@ -28,7 +30,8 @@ class ExitSeen:
 @dataclass
 class Journey:
     """x [B, T, D], and per token [B, T]: runs (still going), sums over the blocks it ran, turned (the curvature of the last one),
-    how many of its blocks had a choice (routed) and took the deep feed-forward (deep), its regime and coupling factor.
+    how many of its blocks had a choice (routed) and took the deep feed-forward (deep), its regime and coupling
+    factor. full [B, 1]: rows that stop nowhere.
 
     `noted` says whether the blocks observe themselves; without it the sums stay zero.
     """
@@ -46,6 +49,7 @@ class Journey:
     routed: Tensor
     regime: Tensor
     factor: Tensor
+    full: Tensor
     skips: bool = False
     memory: RegimeMemory | None = None
     exits: list[ExitSeen] = field(default_factory=list)
@@ -69,6 +73,7 @@ class Journey:
             routed=filled(0.0),
             regime=torch.full(x.shape[:2], GEOMETRIC, device=x.device),
             factor=filled(1.0),
+            full=torch.zeros(x.shape[0], 1, dtype=torch.bool, device=x.device),
         )
 
     def advance(self, x: Tensor, seen: Observed | None, training: bool) -> None:

@@ -131,7 +131,7 @@ class Kernel(nn.Module):
         """cache: of earlier positions, from a call with keep_cache. observe: telemetry too (needs the text from its start, so no cache).
 
         watch: the journey is to hold what the blocks noted of themselves. exits: numbers of blocks after which it is to hold the
-        distribution that the state then reads out to.
+        state.
         """
         if observe and cache is not None:
             raise ValueError("telemetry needs the text from its first token: cache must be None")
@@ -141,6 +141,7 @@ class Kernel(nn.Module):
         x = self.embedding(ids).float()  # the residual stream stays in float32 under autocast
         journey = Journey.start(x, observe or watch or self.watches)
         journey.memory = cache.memory if cache else None
+        journey.full = self._full(ids)
         grown = Cache()
         for n, block in enumerate(self.blocks):
             self._run(journey, block, positions, r, cache[n] if cache else None, grown)
@@ -197,10 +198,11 @@ class Kernel(nn.Module):
         here = str(blocks) in self.exits
         if not here and blocks not in wanted:
             return
-        seen = ExitSeen(blocks, journey.runs)
+        seen = ExitSeen(blocks, journey.runs, journey.x if blocks in wanted else None)
         by_probe = self.config.exit_rule == "probe"
-        if blocks in wanted or not by_probe:
-            seen.log_p = torch.log_softmax(self.readout(journey.x).float(), -1)
+        if here and not by_probe:
+            with torch.no_grad():  # it decides; what learns from it reads the state out again
+                seen.log_p = torch.log_softmax(self.readout(journey.x).float(), -1)
         if here:
             self._leave(journey, seen, by_probe, r)
         journey.exits.append(seen)
@@ -229,18 +231,21 @@ class Kernel(nn.Module):
         stops = leave.stops(distance, journey.runs)
         if self.decoherence is not None:
             rate = self.decoherence.rate(journey.x.detach(), r * journey.factor, confidence.detach())
-            collapses = self.decoherence.collapses(journey.x, rate, journey.runs & ~stops) & ~self._kept(journey)
+            collapses = self.decoherence.collapses(journey.x, rate, journey.runs & ~stops) & ~journey.full
             journey.x = torch.where(collapses.unsqueeze(-1), self.decoherence.project(journey.x), journey.x)
             stops = stops | collapses
         self._stop(journey, stops)
 
-    def _kept(self, journey: Journey) -> Tensor:
-        """Rows [B, 1] that run to full depth in training."""
-        rows = torch.arange(journey.x.shape[0], device=journey.x.device) % FULL_ROWS == FULL_ROWS - 1
-        return (rows if self.training else rows & False).unsqueeze(-1)
+    def _full(self, ids: Tensor) -> Tensor:
+        """Rows [B, 1] that run to full depth in training: one of FULL_ROWS. Of fewer rows than that their tokens decide, as good as a die."""
+        rows = torch.arange(ids.shape[0], device=ids.device)
+        if ids.shape[0] < FULL_ROWS:
+            rows = rows + ids.sum()
+        full = rows % FULL_ROWS == FULL_ROWS - 1
+        return (full if self.training else full & False).unsqueeze(-1)
 
     def _stop(self, journey: Journey, who: Tensor) -> None:
-        journey.stop(who & ~self._kept(journey))
+        journey.stop(who & ~journey.full)
 
     def normed(self, x: Tensor) -> Tensor:
         """States [B, T, D] as the head takes them: roles projected out, RMS 1 before the gains."""

@@ -16,12 +16,14 @@ from torch.nn import functional as F
 
 from qig_edge.model.exits import bures
 from qig_edge.model.kernel import Kernel, Output
+from qig_edge.model.recompute import recomputed
 from qig_edge.model.telemetry import surprise_and_confidence
 
 if TYPE_CHECKING:
     from qig_edge.train.config import TrainConfig
 
 BASIN_MEMORY = 0.02  # weight of a new batch in the running mean of basin coordinates
+READOUT = 512  # tokens whose distributions an exit's terms make at a time
 SYMMETRY_SHARE = 4  # one row of so many is read a second time with roles swapped
 
 
@@ -94,21 +96,36 @@ def exits(p: Pass) -> Tensor:
     """Cross entropy of each exit plus its divergence from the full depth (which it does not pull on), and the square error of its probe."""
     journey = p.output.journey
     assert journey is not None and journey.exits
-    final = torch.log_softmax(p.output.logits.detach(), -1)
     total = torch.zeros((), device=p.ids.device)
     for seen in journey.exits:
-        assert seen.log_p is not None
+        assert seen.state is not None
         runs = seen.runs.float()
         count = runs.sum().clamp_min(1)
-        told = F.nll_loss(seen.log_p.flatten(0, 1), p.targets.flatten(), reduction="none").view_as(runs)
-        apart = (final.exp() * (final - seen.log_p)).sum(-1)
-        total = total + (0.5 * (told + apart) * runs).sum() / count
+        lost, distance = _against_full_depth(p, seen.state)
+        total = total + (0.5 * lost * runs).sum() / count
         if seen.probed is not None:
             # a token that leaves here has no full depth to be compared with
             full = runs * journey.runs.float()
-            distance = bures(seen.log_p.detach(), final)
             total = total + ((seen.probed - distance).square() * full).sum() / full.sum().clamp_min(1)
     return total / len(journey.exits)
+
+
+def _against_full_depth(p: Pass, state: Tensor) -> tuple[Tensor, Tensor]:
+    """Of states [B, T, D] read out early: cross entropy plus divergence from the full depth, and the Bures distance to it (no gradient), [B, T] each.
+
+    Distributions are made for READOUT tokens at a time, and made again in the backward pass where memory is short.
+    """
+
+    def part(x: Tensor, targets: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+        log_p, final = torch.log_softmax(p.model.readout(x).float(), -1), torch.log_softmax(logits, -1)
+        told = F.nll_loss(log_p, targets, reduction="none")
+        return told + (final.exp() * (final - log_p)).sum(-1), bures(log_p.detach(), final)
+
+    tokens = (state.flatten(0, 1), p.targets.flatten(), p.output.logits.detach().flatten(0, 1))
+    short = p.config.checkpointing != "none"
+    found = [recomputed(short, part, *some) for some in zip(*(t.split(READOUT) for t in tokens), strict=True)]
+    lost, distance = (torch.cat(values).view(state.shape[:2]) for values in zip(*found, strict=True))
+    return lost, distance
 
 
 def budget(p: Pass) -> Tensor:

@@ -25,7 +25,7 @@ from qig_edge.config import ModelConfig
 from qig_edge.errors import ConfigError
 from qig_edge.model.kernel import Kernel
 from qig_edge.train.config import CHECKPOINTING, NARROW, TrainConfig
-from qig_edge.train.losses import Losses
+from qig_edge.train.losses import READOUT, Losses
 from qig_edge.train.optim import Optimizers
 from qig_edge.train.states import states_bytes
 
@@ -34,7 +34,7 @@ from qig_edge.train.states import states_bytes
 CUDA_BYTES = 400_000_000
 HOLES = 1.06
 CPU_BYTES = 48_000_000
-MMAP_BYTES = 1 << 20
+MMAP_BYTES = 1 << 18
 M_MMAP_THRESHOLD = -3  # of malloc.h
 UNITS = {"KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 
@@ -70,7 +70,7 @@ def parse_bytes(text: str) -> int:
 
 
 def steady_heap() -> None:
-    """On a CPU under glibc: tensors of a mebibyte and more go back to the system as soon as they are freed.
+    """On a CPU under glibc: tensors of 256 KiB and more go back to the system as soon as they are freed.
 
     Otherwise glibc keeps ever larger ones on its heap, whose holes took half as much again as a model's tensors where it was measured.
     """
@@ -186,12 +186,13 @@ class Estimator:
         return Estimate(self.weights, self.gradients, kept, most, step, outside)
 
     def _activations(self, config: TrainConfig, phase: Phase) -> int:
-        """Of a micro-batch: linear in its rows, of which two are simulated."""
+        """Of a micro-batch: linear in its rows, once they are more than what readouts take at a time."""
         rows = min(max(1, config.micro_tokens // phase.context), config.batch_tokens // phase.context)
-        one = self._simulate(config, phase, 1)
-        if rows == 1:
-            return one
-        return one + (rows - 1) * (self._simulate(config, phase, 2) - one)
+        few = -(-READOUT // phase.context)
+        if rows <= few + 1:
+            return self._simulate(config, phase, rows)
+        start = self._simulate(config, phase, few)
+        return start + (rows - few) * (self._simulate(config, phase, few + 1) - start)
 
     def _simulate(self, config: TrainConfig, phase: Phase, rows: int) -> int:
         key = (phase, config.checkpointing, rows)
