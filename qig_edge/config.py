@@ -70,7 +70,7 @@ class ModelConfig:
     gate_margin: float = 0.0
     gate_learnt: bool = False
     attention_grad: bool = True
-    basin_init: str = "geometric"
+    basin_init: str = "normal"
     code_rate: float = 0.0
     coupling_learnt: bool = False
     mandatory_share: float = 0.3
