@@ -173,7 +173,7 @@ def test_info_of_a_file(qig_edge: Run, tiny_model: Path) -> None:
     assert code == 0 and "blk.1.ffn_down.weight" in out and "bits_per_weight" in out
 
 
-@pytest.mark.parametrize("name", ["qig-nano", "qig-100m", "dense-nano"])
+@pytest.mark.parametrize("name", ["qig-nano", "qig-100m", "qig-recursive-50m", "dense-nano", "jarvis-12m"])
 def test_info_of_a_preset(qig_edge: Run, name: str) -> None:
     code, out, _ = qig_edge("info", "--preset", name, "--json")
     facts = json.loads(out)
@@ -181,8 +181,11 @@ def test_info_of_a_preset(qig_edge: Run, name: str) -> None:
     assert code == 0 and parts.pop("total") == sum(parts.values()) > 0
     sizes = facts["weight_bytes"]
     assert sizes["Q4_0"] < sizes["Q8_0"] < sizes["F16"] and sizes["F16"] >= 2 * facts["parameters"]["total"]
+    memory = facts["fp16_inference_bytes"]
+    assert memory["total"] == memory["weights"] + memory["cache"] + memory["activations"]
+    assert name != "qig-100m" or memory["total"] < 400e6
     code, out, _ = qig_edge("info", "--preset", name)
-    assert code == 0 and "attention" in out
+    assert code == 0 and "attention" in out and "fp16_inference_bytes" in out
 
 
 def test_preset_bytes_equal_a_files(qig_edge: Run, tmp_path: Path) -> None:

@@ -169,8 +169,18 @@ def test_qig_100m_trains_in_4_gb() -> None:
     assert estimate.weights + estimate.gradients + estimate.optimizer > 9 * model_config.param_counts()["total"]
 
 
-def test_smaller_budgets_take_what_costs_time_step_by_step() -> None:
-    model_config = dataclasses.replace(reduced(preset_model("qig-100m")), context_length=256)
+def test_smaller_budgets_take_what_costs_time_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    known: dict[object, int] = {}
+    simulate = memory.activations
+
+    def once(model_config: ModelConfig, config: TrainConfig, phase: memory.Phase, rows: int, bfloat16: bool) -> int:
+        key = (config.checkpointing, phase, rows)
+        if key not in known:
+            known[key] = simulate(model_config, config, phase, rows, bfloat16)
+        return known[key]
+
+    monkeypatch.setattr(memory, "activations", once)
+    model_config = dataclasses.replace(reduced(preset_model("qig-100m")), n_layers=4, exit_first=2, context_length=256)
     config = settings(64, 16, final_context=256, decay_share=0.2)
     whole = Estimator(model_config, config, "cpu", False)(config).total
     seen, budget = [], whole
