@@ -99,7 +99,7 @@ def test_every_optimizer_learns_and_resumes(changes: dict, data: Data, tmp_path:
     assert all(p.i_q > 0 and math.isfinite(p.c_slow) and p.mode for p in seen)
     stopped, before = run(tmp_path / "stopped", config, data, stop=10)
     # factorizations of the libraries' optimizers may round by where their matrices lie in memory
-    near = {"abs": 0, "rel": 1e-3} if config.optimizer in LIBRARY else {"abs": 0, "rel": 0}
+    near = {"abs": 1e-3, "rel": 1e-2} if config.optimizer in LIBRARY else {"abs": 0, "rel": 0}
     assert stopped.step == 10 and [p.loss for p in before] == pytest.approx([p.loss for p in seen[:10]], **near)
     resumed, after = trainer(tmp_path / "stopped", config, data), []
     assert resumed.resume()
