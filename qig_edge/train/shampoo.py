@@ -15,7 +15,18 @@ from qig_edge.train.config import TrainConfig
 class _Shampoo(ScalableShampoo):
     """The library keeps objects of its own in the state: they are saved as the tensors in them, so that a checkpoint
     holds data and no code.
+
+    The inverse roots start a power iteration from torch's global generator; here it is seeded by the step, so that a
+    resumed run, whose generator stands elsewhere, takes the same roots.
     """
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        first = self.param_groups[0]
+        device = first["params"][0].device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(first.get("step", 0))
+            return super().step(closure)
 
     def state_dict(self) -> dict[str, Any]:
         plain = super().state_dict()
