@@ -31,6 +31,7 @@ EXIT_RULES = ("bures", "probe")
 ON_BREAKDOWN = ("mark", "pause")
 ATTENTIONS = ("qfi", "dot")
 ARCHITECTURES = ("qig", "jarvis")
+MAX_DRAFT = 8  # tokens a round of speculation may guess
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +41,8 @@ class ModelConfig:
     attention "qfi" is the QIG-Kernel, "dot" the scaled dot product of its dense twin. basin_dim 0 is a plain V x D embedding (twin), head_rank 0
     ties the head's vocabulary factor to the embedding table. What each component of depth decides is in docs/formats.md, "Depth"; its parts are
     off where their size or threshold is 0. The shares (deep, exit, collapse, and where they are not 0 those of the linear
-    and the breakdown regime) are what training steers the stored thresholds to.
+    and the breakdown regime) are what training steers the stored thresholds to. draft_lag is how many tokens speculation may guess in a row
+    (qig_edge.model.draft), draft_vocab the number of first, most frequent words that it guesses (0: all).
     """
 
     vocab_size: int = 4096
@@ -99,7 +101,9 @@ class ModelConfig:
     recursion_min_phi: float = 0.5
     symmetry_rank: int = 0
     confidence_learnt: bool = False
-    draft_blocks: int = 0
+    draft_lag: int = 0
+    draft_dim: int = 0
+    draft_vocab: int = 0
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -140,7 +144,7 @@ class ModelConfig:
         self._check_depth()
 
     def _check_depth(self) -> None:
-        for name in ("shallow_dim", "exit_first", "recursion_min_loops", "draft_blocks"):
+        for name in ("shallow_dim", "exit_first", "recursion_min_loops", "draft_dim"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 (off) or a positive number")
         for name in (
             "mandatory_share",
@@ -206,12 +210,18 @@ class ModelConfig:
             self.symmetry_rank,
             f"in [0, d_model = {self.d_model})",
         )
-        drafts = m if self.adaptive else blocks - 1
+        _require(0 <= self.draft_lag <= MAX_DRAFT, "draft_lag", self.draft_lag, f"0 (off) or in [1, {MAX_DRAFT}]")
         _require(
-            self.draft_blocks <= drafts,
-            "draft_blocks",
-            self.draft_blocks,
-            f"in [0, {drafts}]: drafts come from blocks that every token runs",
+            bool(self.draft_lag) == bool(self.draft_dim),
+            "draft_dim",
+            self.draft_dim,
+            f"0 with draft_lag = 0 (off) and positive with another; draft_lag is {self.draft_lag}",
+        )
+        _require(
+            0 <= self.draft_vocab <= (self.vocab_size if self.draft_lag else 0),
+            "draft_vocab",
+            self.draft_vocab,
+            f"0 (all words) or in [1, vocab_size = {self.vocab_size}] with draft_lag on",
         )
         if self.attention == "dot":
             for name in ("gate_learnt", "coupling_learnt"):
@@ -276,6 +286,7 @@ class ModelConfig:
             "symmetry": self.symmetry_rank * d,
             "confidence": 2 * self.confidence_learnt,
             "coupling": int(self.coupling_learnt),
+            "draft": d * (self.draft_lag * d + 2 * self.draft_dim + 2) if self.draft_lag else 0,
             "norms": (2 * self.n_layers + 1) * d,
             "head": head,
         }

@@ -203,7 +203,9 @@ def deep(rule: str = "probe") -> File:
         "qig.symmetry.rank": u32(2),
         "qig.confidence.scale": f32(0.8),
         "qig.confidence.bias": f32(0.1),
-        "qig.draft_blocks": u32(1),
+        "qig.draft.lag": u32(2),
+        "qig.draft.feed_forward_length": u32(64),
+        "qig.draft.vocab": u32(vocab - 1),
     }
     vectors = {f"{p}.attn_gate.weight": struct.pack("<2f", 0, 0.2) for p in ("blk.0", "blk.1", "blk.2", "integrator")}
     vectors |= {f"blk.{n}.ffn_route.weight": struct.pack("<2f", 0.1, 0.5) for n in (1, 2)}
@@ -212,6 +214,8 @@ def deep(rule: str = "probe") -> File:
     vectors["token_scale.weight"] = struct.pack(f"<{vocab}f", *[1.25] * vocab)
     shapes = {f"blk.{n}.ffn_shallow_{m}.weight": ([d, 32], TYPE_Q4_0) for n in (1, 2) for m in ("up", "down")}
     shapes |= {"decoherence_modes.weight": ([d, 8], TYPE_F32), "symmetry.weight": ([d, 2], TYPE_F32)}
+    shapes |= {"draft_input.weight": ([2 * d, d], TYPE_Q4_0), "draft_up.weight": ([d, 64], TYPE_Q4_0), "draft_down.weight": ([64, d], TYPE_Q4_0)}
+    vectors |= {f"draft_{n}.weight": struct.pack(f"<{d}f", *[1.0] * d) for n in ("norm", "output_norm")}
     f.tensors |= {name: Tensor(name, [len(data) // 4], TYPE_F32, data=data) for name, data in vectors.items()}
     f.tensors |= {name: Tensor(name, ne, kind) for name, (ne, kind) in shapes.items()}
     for name in ("blk.0.ffn_down", "integrator.ffn_down"):
@@ -296,7 +300,11 @@ def hostile_depth() -> dict[str, tuple[bytes, str]]:
         "shallow_huge": (with_deep("qig.shallow_length", U32, u32(0xFFFFFFFF)), "qig.shallow_length is 4294967295"),
         "shallow_other": (with_deep("qig.shallow_length", U32, u32(64)), "ffn_shallow_up.weight is [32, 32], it must be [64, 32]"),
         "shallow_0": (with_deep("qig.shallow_length", U32, u32(0)), "has no place"),
-        "draft_2": (with_deep("qig.draft_blocks", U32, u32(2)), "qig.draft_blocks is 2"),
+        "draft_lag_9": (with_deep("qig.draft.lag", U32, u32(9)), "qig.draft.lag is 9"),
+        "draft_lag_other": (with_deep("qig.draft.lag", U32, u32(3)), "draft_input.weight is [32, 64], it must be [32, 96]"),
+        "draft_in_part": (with_deep("qig.draft.vocab"), "'qig.draft.vocab' is missing: a draft needs all of its 3 keys"),
+        "draft_vocab_huge": (with_deep("qig.draft.vocab", U32, u32(0x7FFFFFFF)), "qig.draft.vocab is 2147483647"),
+        "draft_norm_of_f16": (with_deep_tensor("draft_norm.weight", type=TYPE_F16), "draft_norm.weight is F16, it must be F32"),
         "symmetry_32": (with_deep("qig.symmetry.rank", U32, u32(32)), "qig.symmetry.rank is 32"),
         "symmetry_absent": (with_deep("qig.symmetry.rank"), "symmetry.weight has no place"),
         "symmetry_of_f16": (with_deep_tensor("symmetry.weight", type=TYPE_F16), "symmetry.weight is F16, it must be F32"),

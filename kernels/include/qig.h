@@ -44,9 +44,10 @@ QIG_API const char *qig_version(void);
 
 typedef struct {
     int32_t vocab_size, d_model, n_layers, n_heads, n_kv_heads, head_dim, hidden_dim, basin_dim, head_rank, context_length;
+    int32_t draft_lag;     /* tokens in a row that the draft can guess, 0: there is none */
     uint64_t n_params;     /* weights in tensors */
     uint64_t file_bytes;   /* size of the mapped file */
-    uint64_t weight_bytes; /* bytes of weights that one decode step reads (all tensors but the embedding's unread rows) */
+    uint64_t weight_bytes; /* bytes of weights that one decode step reads (all tensors but the draft's and the embedding's unread rows) */
     const char *architecture, *name, *isa; /* isa: the kernel set chosen, "ref", "neon", "avx2", ... */
     const char *file_type;                 /* dominant type of the 2-D tensors, "Q4_0", "F32", ... */
 } qig_model_info;
@@ -163,9 +164,9 @@ typedef struct { /* since qig_session_set_speculation, of qig_session_next */
     int32_t draft_len;        /* of the next round */
 } qig_speculation_stats;
 
-/* How many tokens a round of qig_session_next drafts with the model's first qig.draft_blocks blocks: 0 none (so it begins), 1 to QIG_MAX_DRAFT, or
- * QIG_DRAFT_AUTO: as many as measured acceptance and measured time make worth it, none where that does not pay or the model has no drafts.
- * QIG_ERR_ARG for a length of 1 or more that the model has no drafts for. Greedy text does not depend on it. Sampled text has the same distribution
+/* How many tokens a round of qig_session_next drafts: 0 none (so it begins), 1 to the model's qig.draft.lag, or QIG_DRAFT_AUTO: as many as measured
+ * acceptance and measured time make worth it, none where that does not pay or the model has no draft. QIG_ERR_ARG for a length of 1 or more that the
+ * model has no draft for. Greedy text does not depend on it. Sampled text has the same distribution
  * with it as without; for one seed it is the same text whatever the length, another than without, and with QIG_DRAFT_AUTO one that depends on what
  * took how long. qig_session_sample follows it too. */
 QIG_API int qig_session_set_speculation(qig_session *s, int32_t draft_len, char *err, size_t errlen);

@@ -42,14 +42,24 @@ static void project_rows(pass *a, int lo, int hi, int thread) {
     (void)thread;
     qig_session *s = a->s;
     const size_t d = (size_t)s->model->d_model;
-    qig_product(s, &s->model->basin_proj, s->norm, s->norm_q, s->norm_width, s->x + (size_t)a->list[0] * d, d, lo, hi, a->rows);
+    qig_product(s, &s->model->basin_proj, s->norm, s->norm_q, s->norm_width, s->x, d, lo, hi, a->rows);
 }
 
-/* The states of the tokens with `n` indices from `first` on before any block; they are those that run. */
-static void embed(pass *a, int32_t first, int32_t n) {
-    qig_rows(a, a->s->everyone + first, 0, n);
-    qig_phase(a, embed_tokens, n, 1);
+/* The states x of the tokens, for drafts of later ones to look at. */
+static void remember(const pass *a, float *ring) {
+    const qig_session *s = a->s;
+    const size_t d = (size_t)s->model->d_model;
+    if (!s->model->draft.lag) return;
+    for (int32_t i = a->n > QIG_RECENT ? a->n - QIG_RECENT : 0; i < a->n; i++)
+        memcpy(ring + (size_t)((a->pos0 + i) % QIG_RECENT) * d, s->x + (size_t)i * d, d * sizeof *ring);
+}
+
+/* The states of the tokens before any block; they are those that run. */
+static void embed(pass *a) {
+    qig_rows(a, a->s->everyone, 0, a->n);
+    qig_phase(a, embed_tokens, a->n, 1);
     qig_phase(a, project_rows, a->s->model->d_model, QIG_BLOCK);
+    remember(a, a->s->spec.embedded);
 }
 
 /* --- who goes on ----------------------------------------------------------------------------------------------------------------------- */
@@ -101,14 +111,10 @@ static void decide(pass *a, int32_t l) {
         }
 }
 
-/* From block `from` on, which the tokens that run stand before. */
-static void run_blocks(pass *a, int32_t from) {
-    qig_session *s = a->s;
-    const size_t d = (size_t)s->model->d_model;
-    for (int32_t l = from; a->alive > 0; l++) {
-        if (l > 0 && l == s->model->depth.draft_blocks) memcpy(s->spec.x, s->x + (size_t)(a->n - 1) * d, d * sizeof(float));
+static void run_blocks(pass *a) {
+    for (int32_t l = 0; a->alive > 0; l++) {
         if (l > 0) decide(a, l);
-        if (l == s->model->n_layers || a->alive == 0) break;
+        if (l == a->s->model->n_layers || a->alive == 0) break;
         qig_block_run(a, l);
     }
     run_loops(a);
@@ -168,11 +174,17 @@ static void sum_logits(pass *a, int lo, int hi, int thread) {
     }
 }
 
-void qig_head_rows(pass *a) {
+/* Logits of the first `words` words. */
+static void head_words(pass *a, int32_t words) {
     const qig_model *m = a->s->model;
     qig_phase(a, head_down_rows, m->head_width, QIG_BLOCK);
     if (qig_quantized(&m->output)) qig_phase(a, quantize_head, a->rows, 1);
-    qig_phase(a, vocab_rows, m->vocab_size, QIG_BLOCK);
+    qig_phase(a, vocab_rows, words, QIG_BLOCK);
+}
+
+void qig_head_rows(pass *a) {
+    const qig_model *m = a->s->model;
+    head_words(a, m->vocab_size);
     qig_phase(a, sum_logits, a->rows * qig_logit_parts(m->vocab_size), 1);
 }
 
@@ -184,47 +196,32 @@ static void finish_rows(pass *a, int lo, int hi, int thread) {
 
 /* --- the pass -------------------------------------------------------------------------------------------------------------------------- */
 
-/* The blocks from `from` on, and the readouts of all tokens. */
-static void finish(pass *a, int32_t from) {
-    qig_session *s = a->s;
-    const qig_model *m = s->model;
-    run_blocks(a, from);
-    if (a->alive < a->n) qig_settle(a);
-    a->gain = &m->output_norm;
-    a->quantize = qig_quantized(&m->output_down);
-    qig_rows(a, s->everyone, 0, a->n);
-    qig_phase(a, finish_rows, a->n, 1);
-    qig_charge(a, (from == 0 ? qig_tensor_bytes(&m->basin_proj) : 0) + s->readout_bytes);
-    add_early(s, a->pos0, a->n);
-    qig_phase(a, measure_drift, a->n, 1);
-}
-
 void qig_forward_blocks(qig_session *s, int32_t pos0, int32_t n) {
+    const qig_model *m = s->model;
     s->ready = NULL;
     pass a = { .s = s, .pos0 = pos0, .n = n, .alive = n, .settled = 1 };
-    embed(&a, 0, n);
-    finish(&a, 0);
+    embed(&a);
+    run_blocks(&a);
+    remember(&a, s->spec.states);
+    if (a.alive < n) qig_settle(&a);
+    a.gain = &m->output_norm;
+    a.quantize = qig_quantized(&m->output_down);
+    qig_rows(&a, s->everyone, 0, n);
+    qig_phase(&a, finish_rows, n, 1);
+    qig_charge(&a, qig_tensor_bytes(&m->basin_proj) + s->readout_bytes);
+    add_early(s, pos0, n);
+    qig_phase(&a, measure_drift, n, 1);
 }
 
-void qig_forward_draft(qig_session *s, int32_t pos0, int32_t i) {
-    pass a = { .s = s, .pos0 = pos0, .n = i + 1, .alive = 1, .settled = 1 };
-    embed(&a, i, 1);
-    for (int32_t l = 0; l < s->model->depth.draft_blocks; l++) qig_block_run(&a, l);
-    qig_settle(&a);
-    qig_charge(&a, qig_tensor_bytes(&s->model->basin_proj));
+void qig_forward_embed(qig_session *s, int32_t pos) {
+    pass a = { .s = s, .pos0 = pos, .n = 1 };
+    embed(&a);
 }
 
-void qig_forward_rest(qig_session *s, int32_t pos0, int32_t n) {
-    pass a = { .s = s, .pos0 = pos0, .n = n, .alive = n, .settled = 1 };
-    memcpy(s->alive, s->everyone, (size_t)n * sizeof *s->alive);
-    finish(&a, s->model->depth.draft_blocks);
-}
-
-void qig_forward_readout(qig_session *s, int32_t row) {
-    const qig_model *m = s->model;
-    pass a = { .s = s, .gain = &m->output_norm, .quantize = qig_quantized(&m->output_down) };
+void qig_forward_draft_head(qig_session *s, int32_t row, float *out) {
+    pass a = { .s = s, .n = 1, .out = out };
     qig_rows(&a, s->everyone, row, 1);
-    qig_phase(&a, qig_read_out_rows, 1, 1);
+    head_words(&a, s->model->draft.words);
 }
 
 void qig_forward_head(qig_session *s, int32_t row0, int32_t n, float *out) {

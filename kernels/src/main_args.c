@@ -47,7 +47,7 @@ static const option table[] = {
     { 0, "cache", "TYPE", CACHE, RUN, AT(cache), 0, 0, "auto, f32 or i8" },
     { 0, "isa", "NAME", TEXT, ALL, AT(isa), 0, 0, "kernel set, auto: the best one here" },
     { 0, "set", "KEY=VALUE", SETTING, ALL, 0, 0, 0, "a threshold of the file, changed: gate.margin=4; may be repeated; 'qig info' lists them" },
-    { 0, "draft", "N", DRAFT, TALK, AT(draft), 0, 0, "tokens that the model's first blocks draft for all blocks to verify at once: 1 to 8, off, auto; default: auto, off with --seed" },
+    { 0, "draft", "N", DRAFT, TALK, AT(draft), 0, 0, "tokens that the model's draft guesses, to be verified at once: 1 to 8, off, auto; default: auto, off with --seed" },
     { 0, "stats", NULL, FLAG, TALK, AT(stats), 0, 0, "times and memory on stderr; what ran, where the model decides that" },
     { 0, "telemetry", NULL, FLAG, TALK, AT(telemetry), 0, 0, "the model's own state in words on stderr; generate: of every token" },
     { 0, "telemetry-json", NULL, FLAG, GENERATE, AT(telemetry_json), 0, 0, "one JSON line a token on stdout, its text in it, in place of the text" },

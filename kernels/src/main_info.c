@@ -10,6 +10,7 @@ static void print_text(const qig_model *m, const qig_model_info *i) {
     printf("vocabulary    %d\ncontext       %d\nwidth         %d\nblocks        %d\n", (int)i->vocab_size, (int)i->context_length, (int)i->d_model, (int)i->n_layers);
     printf("heads         %d of %d, %d for keys and values\nhidden        %d\nbasin         %d\nhead rank     %d\n", (int)i->n_heads, (int)i->head_dim,
            (int)i->n_kv_heads, (int)i->hidden_dim, (int)i->basin_dim, (int)i->head_rank);
+    if (i->draft_lag) printf("draft         up to %d tokens in a row\n", (int)i->draft_lag);
     printf("chat          %s\nkernels       %s (of %s)\n", qig_token_eot(m) >= 0 ? "yes" : "no", i->isa, qig_isa_list());
 }
 
@@ -51,6 +52,7 @@ static void print_json(const qig_model *m, const qig_model_info *i, int tensors)
         { "n_kv_heads", (unsigned long long)i->n_kv_heads }, { "head_dim", (unsigned long long)i->head_dim },
         { "hidden_dim", (unsigned long long)i->hidden_dim }, { "basin_dim", (unsigned long long)i->basin_dim },
         { "head_rank", (unsigned long long)i->head_rank }, { "context_length", (unsigned long long)i->context_length },
+        { "draft_lag", (unsigned long long)i->draft_lag },
     };
     putchar('{');
     for (size_t k = 0; k < sizeof texts / sizeof *texts; k++) {

@@ -140,7 +140,10 @@ static void count_weights(qig_model *m) {
     /* A decode step reads one row of the embedding, unless the head reads the whole table. */
     uint64_t unread = m->head_rank ? (uint64_t)(m->token_embd.ne1 - 1) * m->token_embd.row_bytes : 0;
     if (m->token_scale.data) unread += (uint64_t)(m->token_scale.ne0 - 1) * sizeof(float);
-    m->weight_bytes = bytes - unread;
+    const qig_draft *d = &m->draft;
+    const qig_tensor *looks[] = { &d->input, &d->norm, &d->up, &d->down, &d->output_norm };
+    for (size_t i = 0; d->lag && i < sizeof looks / sizeof *looks; i++) m->draft.bytes += (uint64_t)looks[i]->ne1 * looks[i]->row_bytes;
+    m->weight_bytes = bytes - unread - m->draft.bytes;
 }
 
 /* --- opening ----------------------------------------------------------------------------------------------------------------------- */
@@ -233,7 +236,7 @@ void qig_model_get_info(const qig_model *m, qig_model_info *out) {
     *out = (qig_model_info){
         .vocab_size = m->vocab_size, .d_model = m->d_model, .n_layers = m->n_layers, .n_heads = m->n_heads, .n_kv_heads = m->n_kv_heads,
         .head_dim = m->head_dim, .hidden_dim = m->hidden_dim, .basin_dim = m->basin_dim, .head_rank = m->head_rank,
-        .context_length = m->context_length, .n_params = m->n_params, .file_bytes = m->gguf->size, .weight_bytes = m->weight_bytes,
+        .context_length = m->context_length, .draft_lag = m->draft.lag, .n_params = m->n_params, .file_bytes = m->gguf->size, .weight_bytes = m->weight_bytes,
         .architecture = "qig", .name = m->name, .isa = m->ops->isa, .file_type = m->file_type};
 }
 

@@ -78,8 +78,20 @@ typedef struct {
 
     int32_t symmetry_rank; /* 0: off */
     qig_tensor symmetry;   /* [rank, D] F32 */
-    int32_t draft_blocks;  /* 0: none was trained */
 } qig_depth;
+
+/* The draft of speculation. */
+typedef struct {
+    int32_t lag;   /* tokens in a row that it can guess, 1 to QIG_MAX_DRAFT; 0: there is none */
+    int32_t hidden;
+    int32_t words; /* first words of the vocabulary that it guesses */
+    qig_tensor input; /* [D, lag D] */
+    qig_tensor norm;  /* [D] F32 */
+    qig_tensor up;    /* [hidden, D] */
+    qig_tensor down;  /* [D, hidden] */
+    qig_tensor output_norm; /* [D] F32 */
+    uint64_t bytes;   /* of its tensors */
+} qig_draft;
 
 struct qig_model {
     int32_t vocab_size, d_model, n_layers, n_heads, n_kv_heads, head_dim, hidden_dim, basin_dim;
@@ -103,6 +115,7 @@ struct qig_model {
 
     const qig_ops *ops;
     qig_depth depth;
+    qig_draft draft;
     qig_tensor token_embd;  /* [V, b] */
     qig_tensor token_scale; /* [V] F32, finite, >= 1; data == NULL: rows are as they are */
     qig_tensor basin_proj;  /* [D, b] */

@@ -78,6 +78,15 @@ static void read_recursion(opener *o) {
         FAIL(o, QIG_ERR_FORMAT, "%s: %s is %d, above qig.recursion.max_loops %d", o->file, keys[0], (int)x->min_loops, (int)x->max_loops);
 }
 
+static void read_draft(opener *o) {
+    static const char *const keys[] = {"qig.draft.lag", "qig.draft.feed_forward_length", "qig.draft.vocab"};
+    qig_draft *d = &o->m->draft;
+    if (!whole_group(o, keys, 3, "a draft")) return;
+    d->lag = qig_get_int(o, keys[0], 1, QIG_MAX_DRAFT);
+    d->hidden = qig_get_int(o, keys[1], 1, QIG_MAX_WIDTH);
+    d->words = qig_get_int(o, keys[2], 1, INT32_MAX); /* the vocabulary is not read yet */
+}
+
 static int32_t optional_int(opener *o, const char *key, int32_t min, int32_t max, int32_t absent) {
     return qig_has_key(o, key) ? qig_get_int(o, key, min, max) : absent;
 }
@@ -87,15 +96,13 @@ void qig_read_depth(opener *o) {
     qig_model *m = o->m;
     qig_depth *x = &m->depth;
     if (o->rc) return;
-    const int all_blocks = !qig_has_key(o, "qig.mandatory_blocks");
     x->mandatory = optional_int(o, "qig.mandatory_blocks", 1, m->n_layers, m->n_layers);
     x->shallow = optional_int(o, "qig.shallow_length", 0, QIG_MAX_WIDTH, 0);
-    const int32_t drafts = all_blocks ? m->n_layers - 1 : x->mandatory;
-    x->draft_blocks = optional_int(o, "qig.draft_blocks", 0, drafts, 0);
     x->symmetry_rank = optional_int(o, "qig.symmetry.rank", 0, m->d_model - 1, 0);
     read_regime(o);
     read_exits(o);
     read_recursion(o);
+    read_draft(o);
     if (qig_has_key(o, "qig.code_rate.max_entropy")) qig_get_float_in(o, "qig.code_rate.max_entropy", 0, 1, QIG_OPEN_LOW | QIG_OPEN_HIGH);
     m->calibrated = whole_group(o, confidence, 2, "a calibrated confidence");
     if (!m->calibrated) return;
@@ -147,4 +154,12 @@ void qig_place_depth(opener *o) {
     }
     if (x->symmetry_rank) qig_place(o, &x->symmetry, "symmetry.weight", x->symmetry_rank, d, QIG_ONLY_F32);
     if (x->max_loops) qig_place_block(o, &x->integrator, "integrator");
+    if (!m->draft.lag) return;
+    if (!o->rc && m->draft.words > m->vocab_size)
+        FAIL(o, QIG_ERR_FORMAT, "%s: qig.draft.vocab is %d, the vocabulary has %d words", o->file, (int)m->draft.words, (int)m->vocab_size);
+    qig_place(o, &m->draft.input, "draft_input.weight", d, m->draft.lag * d, QIG_ANY_TYPE);
+    qig_place(o, &m->draft.norm, "draft_norm.weight", 0, d, QIG_ONLY_F32);
+    qig_place(o, &m->draft.up, "draft_up.weight", m->draft.hidden, d, QIG_ANY_TYPE);
+    qig_place(o, &m->draft.down, "draft_down.weight", d, m->draft.hidden, QIG_ANY_TYPE);
+    qig_place(o, &m->draft.output_norm, "draft_output_norm.weight", 0, d, QIG_ONLY_F32);
 }

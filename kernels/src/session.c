@@ -44,6 +44,9 @@ static void fill_tables(qig_session *s) {
     s->embed_bytes = m->token_embd.row_bytes + (m->token_scale.data ? sizeof(float) : 0);
     s->readout_bytes = qig_tensor_bytes(&m->output_norm) + qig_tensor_bytes(&m->depth.symmetry);
     s->head_bytes = qig_tensor_bytes(&m->output_down) + qig_tensor_bytes(&m->output);
+    s->guess_bytes = m->draft.bytes + s->embed_bytes + qig_tensor_bytes(&m->basin_proj) + qig_tensor_bytes(&m->output_down) +
+                     (uint64_t)m->draft.words * m->output.row_bytes;
+    for (int32_t i = 0; m->draft.lag && i < m->d_model; i++) s->spec.ones[i] = 1;
     for (int32_t l = 0; l <= m->n_layers; l++) {
         const qig_layer *y = l < m->n_layers ? &m->layers[l] : &m->depth.integrator;
         s->block_bytes[l] = block_bytes(y);
@@ -133,8 +136,16 @@ static int list_buffers(qig_session *s, buffer *list) {
         BUFFER(exit_parts, n * parts * sizeof *s->exit_parts);
     }
     BUFFER(candidates, vocab * sizeof(qig_candidate));
-    if (m->depth.draft_blocks) {
-        BUFFER(spec.x, d * f);
+    if (m->draft.lag) {
+        const size_t in = (size_t)m->draft.lag * d, inside = (size_t)m->draft.hidden;
+        BUFFER(spec.embedded, QIG_RECENT * d * f);
+        BUFFER(spec.states, QIG_RECENT * d * f);
+        BUFFER(spec.input, in * f);
+        BUFFER(spec.input_q, round_up(in, 32) / 32 * sizeof(qig_block_a8));
+        BUFFER(spec.z, d * f);
+        BUFFER(spec.hidden, inside * f);
+        BUFFER(spec.hidden_q, round_up(inside, 32) / 32 * sizeof(qig_block_a8));
+        BUFFER(spec.ones, d * f);
         BUFFER(spec.draft_rows, QIG_MAX_DRAFT * vocab * f);
         BUFFER(spec.full_rows, (QIG_MAX_DRAFT + 2) * vocab * f);
         BUFFER(spec.candidates, vocab * sizeof(qig_candidate));
@@ -382,17 +393,23 @@ void qig_session_keep(qig_session *s, int32_t n, int32_t kept, const float *rows
 }
 
 int qig_session_rollback(qig_session *s, int32_t pos, char *err, size_t errlen) {
+    const qig_model *m = s->model;
     if (pos < 0 || pos > s->pos) return qig_fail(err, errlen, QIG_ERR_ARG, "cannot roll back to %d: the session is at %d", (int)pos, (int)s->pos);
     s->rng = s->rng_at[pos];
     s->spec.has_next = 0;
     if (pos == s->pos) return QIG_OK;
     qig_speculation_forget(&s->spec);
     s->pos = pos;
-    truncate_caches(s, pos > 0 ? pos - 1 : 0);
+    /* Records and keys are as they were; only the logits have to come back, and what a draft looks at. */
+    const int32_t again = 1 + m->draft.lag, from = pos > again ? pos - again : 0;
+    truncate_caches(s, from);
     if (pos == 0) return QIG_OK;
-    /* Its record and its keys are as they were; only the logits have to come back. */
-    qig_forward_blocks(s, pos - 1, 1);
-    distributions(s, 0, 1, s->logits);
+    int32_t n = 0;
+    for (int32_t at = from; at < pos; at += n) {
+        n = pos - at < s->n_batch ? pos - at : s->n_batch;
+        qig_forward_blocks(s, at, n);
+    }
+    distributions(s, n - 1, 1, s->logits);
     const int parts = qig_logit_parts(s->model->vocab_size);
     s->lse = qig_logits_combine(s->parts, parts).lse;
     return QIG_OK;

@@ -42,6 +42,7 @@ struct qig_session {
     int32_t n_caches, dense; /* one a block and one a loop of the integrator; those below dense hold every token's key */
     float margin;
     uint64_t embed_bytes, readout_bytes, head_bytes; /* read for a token, a set of readouts, a set of distributions */
+    uint64_t guess_bytes; /* read for a guess of the draft: with the token's embedding and the draft's words */
     uint64_t cache_bytes;                            /* of the whole cache */
 
     qig_sampler_params sampler;
@@ -104,12 +105,14 @@ void qig_forward_blocks(qig_session *s, int32_t pos0, int32_t n);
 /* Logits of rows [row0, row0 + n) of the pass, n <= N, to out [n, V], and the parts of each. */
 void qig_forward_head(qig_session *s, int32_t row0, int32_t n, float *out);
 
-/* The first draft_blocks blocks alone on the token of index i in a pass that begins at pos0: its keys there, its state x, its sums. Indices rise. */
-void qig_forward_draft(qig_session *s, int32_t pos0, int32_t i);
-/* What qig_forward_blocks does, after qig_forward_draft was called for each of the n tokens. */
-void qig_forward_rest(qig_session *s, int32_t pos0, int32_t n);
-/* The readout of row `row` of x to the same row of `norm`, for qig_forward_head. */
-void qig_forward_readout(qig_session *s, int32_t row);
+/* The embedding alone of the token at pos, for the draft to look at. */
+void qig_forward_embed(qig_session *s, int32_t pos);
+/* What the draft makes of the token at pos, to row `row` of `norm`, for a head. draft.c */
+void qig_draft_look(qig_session *s, int32_t pos, int32_t row);
+/* Logits of the words that the draft guesses, of that row, to out [words]. */
+void qig_forward_draft_head(qig_session *s, int32_t row, float *out);
+/* The row of a position in spec.embedded or spec.states. */
+const float *qig_recent(const qig_session *s, const float *ring, int32_t pos);
 
 /* The first `kept` of the n tokens of a pass at s->pos become the session's, as if evaluated one by one; the others are forgotten. rows [n, vocab]:
  * their logits, of which qig_forward_head left the parts; bytes: read for the pass beside what its sums and embeddings say. */

@@ -1,8 +1,8 @@
-/* speculate.c - exact speculation: the first blocks draft tokens, one pass of the other blocks verifies them, and what comes out is the full model's.
+/* speculate.c - exact speculation: a draft guesses tokens, one pass of the model verifies them, and what comes out is the full model's.
  *
- * Drafting runs only the first k = draft_blocks blocks for each token and reads the state out; keys and values of those blocks are the real ones, because
- * floats do not depend on what else is in a pass. One pass then takes all tokens through the rest of the model, with every decision on depth as usual,
- * and each next token is drawn from the full distribution p:
+ * The draft (draft.c) runs no block, and what it makes of a token depends on the text alone: it looks at no state that the round's own pass has yet to
+ * make. One pass then takes all tokens through the model, with every decision on depth as usual, and each next token is drawn from the full
+ * distribution p:
  *   greedy: the likeliest token of p. The draft was right where it is the same.
  *   sampled: the draft x, drawn from the draft's distribution q, is taken with probability min(1, p(x) / q(x)), else a token is drawn from max(0, p - q),
  *            scaled. Together that is a draw from p. Both p and q are what the sampler's parameters make of the logits after the same history.
@@ -51,14 +51,14 @@ static void numbers(uint64_t *rng, double u[DRAWS]) {
     for (int i = 0; i < DRAWS; i++) u[i] = qig_rng_uniform(rng);
 }
 
-static int shape(const qig_session *s, const float *logits, int32_t n_history, qig_candidate *scratch, qig_choice *out, char *err, size_t errlen) {
-    return qig_sampler_shape(&s->sampler, logits, s->model->vocab_size, s->tokens, n_history, scratch, out, err, errlen);
+static int shape_draft(const qig_session *s, const float *logits, int32_t n_history, qig_choice *out) {
+    return qig_sampler_shape(&s->sampler, logits, s->model->draft.words, s->tokens, n_history, s->spec.candidates, out, NULL, 0);
 }
 
 static guess make_guess(qig_session *s, const float *draft, int32_t n_history, uint64_t rng) {
     qig_choice q;
     double u[DRAWS] = { 0 };
-    if (shape(s, draft, n_history, s->spec.candidates, &q, NULL, 0) != QIG_OK) return (guess){ .id = -1 };
+    if (shape_draft(s, draft, n_history, &q) != QIG_OK) return (guess){ .id = -1 };
     if (!qig_sampler_greedy(&s->sampler)) numbers(&rng, u);
     const qig_candidate *x = qig_choice_take(&q, u[0]);
     return (guess){ x->id, qig_choice_probability(&q, x) };
@@ -69,7 +69,7 @@ static int32_t take_other(qig_session *s, const qig_choice *p, const float *draf
     double *share = s->spec.shares, mass = 0, sum = 0;
     int32_t token = x.id;
     qig_choice q;
-    if (shape(s, draft, n_history, s->spec.candidates, &q, NULL, 0) != QIG_OK) return token;
+    if (shape_draft(s, draft, n_history, &q) != QIG_OK) return token;
     for (int32_t i = q.first; i < q.end; i++) share[q.c[i].id] = qig_choice_probability(&q, &q.c[i]);
     for (int32_t i = p->first; i < p->end; i++) {
         const double left = qig_choice_probability(p, &p->c[i]) - share[p->c[i].id];
@@ -90,7 +90,7 @@ static int32_t take_other(qig_session *s, const qig_choice *p, const float *draf
 static int draw(qig_session *s, const float *full, const float *draft, guess x, int32_t n_history, uint64_t *rng, int32_t *token, char *err, size_t errlen) {
     qig_choice p;
     double u[DRAWS];
-    int rc = shape(s, full, n_history, s->candidates, &p, err, errlen);
+    int rc = qig_sampler_shape(&s->sampler, full, s->model->vocab_size, s->tokens, n_history, s->candidates, &p, err, errlen);
     if (rc != QIG_OK) return rc;
     if (qig_sampler_greedy(&s->sampler)) {
         *token = p.best.id;
@@ -110,9 +110,8 @@ static int draw(qig_session *s, const float *full, const float *draft, guess x, 
 
 /* The draft's logits after the last token, where no round left them. */
 static void read_draft(qig_session *s) {
-    memcpy(s->x, s->spec.x, (size_t)s->model->d_model * sizeof(float));
-    qig_forward_readout(s, 0);
-    qig_forward_head(s, 0, 1, s->spec.draft_rows);
+    qig_draft_look(s, s->pos - 1, 0);
+    qig_forward_draft_head(s, 0, s->spec.draft_rows);
     s->spec.draft = s->spec.draft_rows;
 }
 
@@ -144,14 +143,14 @@ static void draft_tokens(qig_session *s, int32_t token, int32_t limit, attempt *
     double u[DRAWS];
     a->rng[0] = s->rng;
     for (;;) {
-        const int32_t i = a->n++;
-        s->tokens[s->pos + i] = token;
-        qig_forward_draft(s, s->pos, i);
+        const int32_t i = a->n++, pos = s->pos + i;
+        s->tokens[pos] = token;
         a->rng[i + 1] = a->rng[i];
         if (!qig_sampler_greedy(&s->sampler)) numbers(&a->rng[i + 1], u);
         if (a->n == limit) return;
-        qig_forward_readout(s, i);
-        qig_forward_head(s, i, 1, draft_row(s, a, i));
+        qig_forward_embed(s, pos);
+        qig_draft_look(s, pos, 0);
+        qig_forward_draft_head(s, 0, draft_row(s, a, i));
         a->guesses[i] = make_guess(s, draft_row(s, a, i), s->pos + i + 1, a->rng[i]);
         a->known = a->n;
         token = a->guesses[i].id;
@@ -161,13 +160,9 @@ static void draft_tokens(qig_session *s, int32_t token, int32_t limit, attempt *
 
 /* The full model's logits after each token. A draw also wants the draft's after the last one: one more row of the same product with the head. */
 static void verify(qig_session *s, attempt *a) {
-    const size_t d = (size_t)s->model->d_model;
-    qig_forward_rest(s, s->pos, a->n);
+    qig_forward_blocks(s, s->pos, a->n);
     a->extra = !a->bare && !qig_sampler_greedy(&s->sampler) && a->known < a->n && a->n < s->n_batch;
-    if (a->extra) {
-        memcpy(s->x + (size_t)a->n * d, s->spec.x, d * sizeof(float));
-        qig_forward_readout(s, a->n);
-    }
+    if (a->extra) qig_draft_look(s, s->pos + a->n - 1, a->n);
     qig_forward_head(s, 0, a->n + a->extra, s->spec.full_rows);
     if (!a->extra) return;
     a->guesses[a->n - 1] = make_guess(s, draft_row(s, a, a->n - 1), s->pos + a->n, a->rng[a->n - 1]);
@@ -200,7 +195,8 @@ static int32_t accept(qig_session *s, const attempt *a) {
 static int32_t run_round(qig_session *s, int32_t token, int32_t limit) {
     qig_speculation *p = &s->spec;
     const int automatic = p->wanted == QIG_DRAFT_AUTO;
-    const int32_t pos = s->pos, drafts = automatic ? qig_draft_length_choose(&p->length, limit - 1) : p->wanted;
+    const int32_t pos = s->pos, lag = s->model->draft.lag, most = limit - 1 < lag ? limit - 1 : lag;
+    const int32_t drafts = automatic ? qig_draft_length_choose(&p->length, most) : p->wanted;
     attempt a = { .bare = automatic && drafts == 0 };
     const double start = seconds();
     draft_tokens(s, token, limit < drafts + 1 ? limit : drafts + 1, &a);
@@ -213,7 +209,7 @@ static int32_t run_round(qig_session *s, int32_t token, int32_t limit) {
         p->bare_at[pos + i + 1] = (uint8_t)a.bare;
     }
     s->rng = a.rng[kept - 1];
-    qig_session_keep(s, a.n, kept, p->full_rows, (double)(guessed * (s->readout_bytes + s->head_bytes) + s->head_bytes + (uint64_t)a.extra * s->readout_bytes));
+    qig_session_keep(s, a.n, kept, p->full_rows, (double)((uint64_t)guessed * s->guess_bytes + s->head_bytes + (uint64_t)a.extra * s->model->draft.bytes));
     p->draft = kept <= a.known ? draft_row(s, &a, kept - 1) : NULL;
     const double end = seconds();
     p->stats.rounds++;
@@ -228,17 +224,19 @@ static int32_t run_round(qig_session *s, int32_t token, int32_t limit) {
 /* --- the public face --------------------------------------------------------------------------------------------------------------------- */
 
 int qig_session_set_speculation(qig_session *s, int32_t draft_len, char *err, size_t errlen) {
-    const int able = s->model->depth.draft_blocks > 0;
+    const int32_t lag = s->model->draft.lag;
     if (draft_len < QIG_DRAFT_AUTO || draft_len > QIG_MAX_DRAFT)
         return qig_fail(err, errlen, QIG_ERR_ARG, "draft length = %d must be 0 (off) to %d, or -1 to choose by what it brings", (int)draft_len, (int)QIG_MAX_DRAFT);
-    if (draft_len > 0 && !able)
-        return qig_fail(err, errlen, QIG_ERR_ARG, "draft length = %d: this model was not trained for drafts (its file has no qig.draft_blocks)", (int)draft_len);
+    if (draft_len > 0 && !lag)
+        return qig_fail(err, errlen, QIG_ERR_ARG, "draft length = %d: this model has no draft (its file has no qig.draft.lag)", (int)draft_len);
+    if (draft_len > lag)
+        return qig_fail(err, errlen, QIG_ERR_ARG, "draft length = %d must be at most %d: this model's draft guesses so many tokens in a row", (int)draft_len, (int)lag);
     size_t len = 0;
     const char *answer = qig_model_meta_str(s->model, "qig.regime.on_breakdown", &len);
     s->spec.pauses = answer && len == 5 && memcmp(answer, "pause", len) == 0;
-    s->spec.wanted = able ? draft_len : 0;
+    s->spec.wanted = lag ? draft_len : 0;
     s->spec.has_next = 0;
-    if (able) memset(s->spec.bare_at, 0, (size_t)s->n_ctx + 1);
+    if (lag) memset(s->spec.bare_at, 0, (size_t)s->n_ctx + 1);
     s->spec.stats = (qig_speculation_stats){ 0 };
     s->spec.length = (qig_draft_length){ 0 };
     return QIG_OK;
@@ -247,7 +245,7 @@ int qig_session_set_speculation(qig_session *s, int32_t draft_len, char *err, si
 void qig_session_speculation(const qig_session *s, qig_speculation_stats *out) {
     *out = s->spec.stats;
     out->active = s->spec.wanted != 0;
-    out->draft_len = s->spec.wanted == QIG_DRAFT_AUTO ? qig_draft_length_choose(&s->spec.length, QIG_MAX_DRAFT) : s->spec.wanted;
+    out->draft_len = s->spec.wanted == QIG_DRAFT_AUTO ? qig_draft_length_choose(&s->spec.length, s->model->draft.lag) : s->spec.wanted;
 }
 
 int qig_session_next(qig_session *s, int32_t *tokens, int32_t cap, int32_t *n, char *err, size_t errlen) {

@@ -4,7 +4,11 @@
 
 #include "../include/qig.h"
 #include "draft_length.h"
+#include "ops/ops.h"
 #include "sampler.h"
+
+/* Positions that a draft may look back at: those of a pass that comes to nothing must not take the place of any. */
+enum { QIG_RECENT = 2 * QIG_MAX_DRAFT + 2 };
 
 typedef struct {
     int32_t wanted; /* drafts a round, QIG_DRAFT_AUTO, or 0: off */
@@ -13,8 +17,12 @@ typedef struct {
     int has_next;
     int32_t next;
     uint64_t next_rng;
-    const float *draft; /* [V] the draft's logits after the last token, NULL: to be had from x */
-    float *x;           /* [D] state of the last token of the last pass after the draft's blocks */
+    const float *draft; /* [words] the draft's logits after the last token, NULL: not made yet */
+    /* what the draft looks at: [QIG_RECENT, D] of the token at position p in row p % QIG_RECENT */
+    float *embedded, *states; /* before any block; after the last one that it ran */
+    float *input, *z, *hidden; /* its vectors: [lag D], [D], [hidden] */
+    qig_block_a8 *input_q, *hidden_q; /* the same, quantized */
+    float *ones;        /* [D] */
     float *draft_rows;  /* [QIG_MAX_DRAFT, V] */
     float *full_rows;   /* [QIG_MAX_DRAFT + 2, V] */
     qig_candidate *candidates; /* [V] */

@@ -24,7 +24,9 @@ PLAIN: dict[str, Any] = {
     "recursion_max_loops": 0,
     "symmetry_rank": 0,
     "confidence_learnt": False,
-    "draft_blocks": 0,
+    "draft_lag": 0,
+    "draft_dim": 0,
+    "draft_vocab": 0,
     "attention_grad": True,
 }
 # name: (what it is, fields of the model that change)
@@ -127,7 +129,8 @@ def _sized(model: ModelConfig, total: int) -> ModelConfig:
 def _fitting(train: TrainConfig, model: ModelConfig, alone: bool = False) -> TrainConfig:
     """The settings without terms that this model has no part for; alone: without any."""
     there = {
-        "weight_exits": bool(model.exit_first or model.draft_blocks),
+        "weight_exits": bool(model.exit_first),
+        "weight_draft": bool(model.draft_lag),
         "weight_calibration": model.confidence_learnt,
         "weight_budget": model.shallow_dim > 0,
         "weight_kappa": model.coupling_learnt,

@@ -25,7 +25,7 @@ ACCEPTANCES = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 @dataclasses.dataclass(frozen=True)
 class Costs:
     """Seconds, of the fastest round that was timed. plain: one token without speculation; draft[n], verify[n]: the two parts of a round that
-    drafts n tokens, n = 0 .. longest (draft[0]: the first blocks of the one token that every round evaluates)."""
+    drafts n tokens, n = 0 .. longest (draft[0]: nothing, but for what it takes to say so)."""
 
     plain: float
     draft: tuple[float, ...]
@@ -58,12 +58,12 @@ def measure_costs(
 
     sampling: None for the draw of chat. Raises ConfigError where the model has no drafts.
     """
-    lengths = range(min(longest, MAX_DRAFT) + 1)
+    lengths = range(min(longest, model.info.draft_lag) + 1)
     plain: list[float] = []
     draft: list[list[float]] = [[] for _ in lengths]
     verify: list[list[float]] = [[] for _ in lengths]
     with model.session(n_ctx=depth + 2 * MAX_DRAFT, n_threads=threads) as session:
-        session.set_speculation(1)  # says so where there are no drafts
+        session.set_speculation(1)  # says so where there is no draft
         session.eval(_random_tokens(depth, model.info.vocab_size))
         for i in range(rounds + 1):  # the first one warms up
             if progress:
@@ -102,6 +102,7 @@ def measure_acceptance(
     no drafts, RuntimeFault for a text that is empty or that the context does not hold.
     """
     out: dict[str, Any] = {}
+    length = max(1, min(length, model.info.draft_lag))
     for name, draft_len in (("plain", 0), (f"draft {length}", length), ("auto", DRAFT_AUTO)):
         total, seconds, made = Speculation(), 0.0, 0
         for text in texts:

@@ -57,7 +57,7 @@ Draft = Annotated[
     str | None,
     typer.Option(
         metavar="N",
-        help="Tokens that the first blocks draft and all blocks verify at once: 1 to 8, off, auto. Default: auto, off with --seed.",
+        help="Tokens that the model's draft guesses, to be verified at once: 1 to 8, off, auto. Default: auto, off with --seed.",
     ),
 ]
 Threads = Annotated[int, typer.Option("--threads", "-t", min=0, max=256, help="Threads; 0: the big cores, at most 4.")]

@@ -67,8 +67,10 @@ def add_model_keys(writer: GGUFWriter, config: ModelConfig, thresholds: Threshol
     if thresholds.confidence is not None:
         writer.add_float32("qig.confidence.scale", thresholds.confidence[0])
         writer.add_float32("qig.confidence.bias", thresholds.confidence[1])
-    if config.draft_blocks:
-        writer.add_uint32("qig.draft_blocks", config.draft_blocks)
+    if config.draft_lag:
+        writer.add_uint32("qig.draft.lag", config.draft_lag)
+        writer.add_uint32("qig.draft.feed_forward_length", config.draft_dim)
+        writer.add_uint32("qig.draft.vocab", config.draft_vocab or config.vocab_size)
     for role, token in zip(("system", "user", "assistant", "end"), TOKENS[1:], strict=True):
         writer.add_string(f"qig.chat.{role}", token)
     writer.add_chat_template(CHAT_TEMPLATE)

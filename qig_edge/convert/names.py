@@ -81,6 +81,14 @@ def tensor_names(config: ModelConfig, sparse_down: bool = False) -> list[TensorN
         names.append(_matrix("output_down", "head.down", (config.head_width, d)))
     if config.head_rank:
         names.append(_matrix("output", "head.out", (config.vocab_size, config.head_rank)))
+    if config.draft_lag:
+        names += [
+            _matrix("draft_input", "draft.input", (d, config.draft_lag * d)),
+            TensorName("draft_norm.weight", "draft.norm.weight", (d,)),
+            _matrix("draft_up", "draft.up", (config.draft_dim, d)),
+            _matrix("draft_down", "draft.down", (d, config.draft_dim)),
+            TensorName("draft_output_norm.weight", "draft.output_norm.weight", (d,)),
+        ]
     return names
 
 

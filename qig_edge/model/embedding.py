@@ -85,11 +85,13 @@ class Head(nn.Module):
         self.down = Linear(config.d_model, inner) if inner else None
         self.out = Linear(config.head_rank, config.vocab_size) if config.head_rank else None
 
-    def forward(self, x: Tensor, embedding: BasinEmbedding) -> Tensor:
+    def forward(self, x: Tensor, embedding: BasinEmbedding, words: int | None = None, frozen: bool = False) -> Tensor:
+        """words: logits of the first so many alone. frozen: the weights get no gradient."""
         if self.down is not None:
-            x = self.down(x)
+            x = self.down.product(x, None, frozen)
         if self.out is not None:
-            return self.out(x)
+            return self.out.product(x, words, frozen)
         if embedding.kind in ("q4_0", "q8_0"):
             x = straight(x, round_a8(x))
-        return F.linear(x, fake_weight(embedding.table, embedding.kind))
+        table = embedding.table.detach() if frozen else embedding.table
+        return F.linear(x, fake_weight(table[:words], embedding.kind))

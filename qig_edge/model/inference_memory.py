@@ -57,7 +57,7 @@ def stored(config: ModelConfig | JarvisConfig) -> tuple[int, int]:
     if config.attention == "qfi":
         heads = config.n_heads * (1 + config.gate_learnt)
         heads += config.n_heads + config.n_kv_heads if config.state == "diagonal" else 0
-    norms = counts["norms"] + (2 * config.d_model if config.recursion_max_loops else 0)
+    norms = counts["norms"] + 2 * config.d_model * (bool(config.recursion_max_loops) + bool(config.draft_lag))
     trained = norms + blocks * heads + routed + probes + counts["symmetry"] + counts["confidence"] + counts["coupling"]
     matrices = counts["total"] - trained
     measured = routed + config.decoherence_modes * config.d_model + (config.vocab_size if config.code_rate else 0)

@@ -29,14 +29,15 @@ class ExitSeen:
 
 @dataclass
 class Journey:
-    """x [B, T, D], and per token [B, T]: runs (still going), sums over the blocks it ran, turned (the curvature of the last one),
-    how many of its blocks had a choice (routed) and took the deep feed-forward (deep), its regime and coupling
-    factor. full [B, 1]: rows that stop nowhere.
+    """x [B, T, D], embedded (x before any block), and per token [B, T]: runs (still going), sums over the blocks it ran, turned (the
+    curvature of the last one), how many of its blocks had a choice (routed) and took the deep feed-forward (deep), its regime and
+    coupling factor. full [B, 1]: rows that stop nowhere.
 
     `noted` says whether the blocks observe themselves; without it the sums stay zero.
     """
 
     x: Tensor
+    embedded: Tensor
     noted: bool
     runs: Tensor
     turned: Tensor
@@ -60,6 +61,7 @@ class Journey:
             return torch.full(x.shape[:2], value, device=x.device)
 
         return cls(
+            x,
             x,
             noted,
             runs=torch.ones(x.shape[:2], dtype=torch.bool, device=x.device),

@@ -17,6 +17,7 @@ from qig_edge.config import ModelConfig
 from qig_edge.model import quant
 from qig_edge.model.attention import Attention, LayerCache, Look, Observed, running_coupling
 from qig_edge.model.decoherence import Decoherence
+from qig_edge.model.draft import DraftHead
 from qig_edge.model.embedding import BasinEmbedding, Head
 from qig_edge.model.ethics import AgentSymmetry
 from qig_edge.model.exits import Exit, bures
@@ -99,6 +100,7 @@ class Kernel(nn.Module):
         self.symmetry = AgentSymmetry(config) if config.symmetry_rank else None
         self.coupling_beta = nn.Parameter(torch.tensor(config.coupling_beta)) if config.coupling_learnt else None
         self.calibration = Calibration() if config.confidence_learnt else None
+        self.draft = DraftHead(config) if config.draft_lag else None
         self.norm = nn.RMSNorm(config.d_model, eps=config.norm_eps)
         self.head = Head(config)
         self.soft = False  # learnt cuts are hard but for the first part of a training
@@ -116,7 +118,7 @@ class Kernel(nn.Module):
         if self.symmetry is not None:
             nn.init.orthogonal_(self.symmetry.weight)
         for name, module in self.products():
-            if name.endswith(("attn.o", "ffn.down", "shallow.down")):
+            if name.endswith(("attn.o", "ffn.down", "shallow.down", "draft.input", "draft.down")):
                 nn.init.zeros_(module.weight)
 
     def forward(
@@ -254,6 +256,15 @@ class Kernel(nn.Module):
     def readout(self, x: Tensor) -> Tensor:
         """Logits [B, T, V] of states x [B, T, D], at any depth."""
         return self.head(self.normed(x), self.embedding)
+
+    def draft_states(self, journey: Journey) -> Tensor:
+        """States [B, T, D] of the draft after each token, as the head takes them, of a finished pass. No gradient reaches the rest of the model."""
+        assert self.draft is not None
+        return self.draft(journey.embedded.detach(), journey.x.detach())
+
+    def draft_logits(self, states: Tensor) -> Tensor:
+        """Logits [..., draft_vocab] of draft_states [..., D]. No gradient reaches the head."""
+        return self.head(states, self.embedding, self.config.draft_vocab or self.config.vocab_size, frozen=True)
 
     def _kappa(self, r: Tensor, journey: Journey) -> Tensor:
         return self.config.kappa_0 * r * journey.factor

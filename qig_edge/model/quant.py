@@ -101,6 +101,11 @@ class Linear(nn.Linear):
         super().__init__(width_in, width_out, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.product(x)
+
+    def product(self, x: Tensor, rows: int | None = None, frozen: bool = False) -> Tensor:
+        """With the first `rows` rows of the weight alone; frozen: without a gradient for it."""
         if self.kind in INT8_INPUT:
             x = straight(x, round_a8(x))
-        return nn.functional.linear(x, fake_weight(self.weight, self.kind))
+        weight = self.weight.detach() if frozen else self.weight
+        return nn.functional.linear(x, fake_weight(weight[:rows], self.kind))

@@ -39,6 +39,8 @@ class TrainConfig:
     configuration asks for; learnt cuts and routers are soft (width soft_start) and sharpen until hard_share. weight_*
     are the weights of the terms in qig_edge.train.losses, whose targets are phi_target (of Phi) and kappa_target.
 
+    only_draft: the draft of speculation (qig_edge.model.draft) learns to guess what a finished model says, and nothing else of the model moves.
+
     checkpointing trades time for memory: the squares of attention, or all inside blocks, are computed again in the backward pass instead of kept.
     optimizer_states "bfloat16" halves what the optimizer keeps between its steps.
 
@@ -81,6 +83,8 @@ class TrainConfig:
     weight_basin: float = 0.0
     weight_kappa: float = 0.0
     weight_exits: float = 0.0
+    weight_draft: float = 0.0
+    only_draft: bool = False
     weight_budget: float = 0.0
     weight_symmetry: float = 0.0
     precision: str = "auto"
@@ -154,7 +158,9 @@ class TrainConfig:
             if getattr(self, name) not in accepted:
                 raise ConfigError(f"{name} = {getattr(self, name)!r} must be one of {', '.join(accepted)}")
         if self.optimizer_states != "float32" and self.optimizer not in NARROW:
-            raise ConfigError(f"optimizer_states = 'bfloat16' needs optimizer {', '.join(NARROW)}, not {self.optimizer}")
+            raise ConfigError(
+                f"optimizer_states = 'bfloat16' needs optimizer {', '.join(NARROW)}, not {self.optimizer}"
+            )
         for context in (self.context, self.final_context):
             if context and self.batch_tokens % context:
                 raise ConfigError(
@@ -200,13 +206,16 @@ class TrainConfig:
     def check_model(self, model: ModelConfig) -> None:
         """Raises ConfigError where the run does not fit the model."""
         for term, part, there in (
-            ("exits", "exits or drafts (exit_first, draft_blocks)", bool(model.exit_first or model.draft_blocks)),
+            ("exits", "exits (exit_first)", bool(model.exit_first)),
+            ("draft", "a draft (draft_lag)", bool(model.draft_lag)),
             ("calibration", "a learnt confidence (confidence_learnt)", model.confidence_learnt),
             ("budget", "a shallow feed-forward (shallow_dim)", model.shallow_dim > 0),
             ("kappa", "a learnt coupling (coupling_learnt)", model.coupling_learnt),
         ):
             if getattr(self, f"weight_{term}") and not there:
                 raise ConfigError(f"weight_{term} = {getattr(self, f'weight_{term}')} needs a model with {part}")
+        if self.only_draft and not self.weight_draft:
+            raise ConfigError("only_draft = true needs a weight_draft: nothing else learns")
         for context in (self.context, self.final_context):
             if context > model.context_length:
                 raise ConfigError(

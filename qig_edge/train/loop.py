@@ -131,6 +131,10 @@ class Trainer:
             )
         self.out, self.config, self.tokenizer, self.shards, self.world = out, config, tokenizer, shards, world
         self.model = model.to(world.device)
+        if config.only_draft:
+            assert self.model.draft is not None
+            self.model.requires_grad_(False)
+            self.model.draft.requires_grad_(True)
         self.mixtures = {
             False: Mixture(shards, weights, config.context, config.seed),
             True: Mixture(shards, final_weights, config.final_context, config.seed + 1),
@@ -316,9 +320,10 @@ class Trainer:
         """
         config, world = self.config, self.world
         self._quantize()
-        self._ramp()
+        if not config.only_draft:
+            self._ramp()
         numbers = self._windows()
-        self.model.train()
+        self.model.train(not config.only_draft)
         total = torch.zeros((), device=world.device)
         self.terms = {}
         for batch in self._batches(numbers):
@@ -343,7 +348,8 @@ class Trainer:
                 f"the loss became {loss_mean} at step {self.step}: lower the learning rates; the last checkpoint is whole"
             )
         distance = self.clip.step(lambda: self.optimizers.step(rate, batch))
-        self._settle()
+        if not config.only_draft:
+            self._settle()
         return loss_mean, norm, distance
 
     def _ramp(self) -> None:

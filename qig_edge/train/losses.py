@@ -6,9 +6,10 @@ its weight is not 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from qig_edge.train.config import TrainConfig
 
 BASIN_MEMORY = 0.02  # weight of a new batch in the running mean of basin coordinates
-READOUT = 512  # tokens whose distributions an exit's terms make at a time
+READOUT = 512  # tokens whose distributions exits and drafts make at a time
 SYMMETRY_SHARE = 4  # one row of so many is read a second time with roles swapped
 
 
@@ -111,10 +112,7 @@ def exits(p: Pass) -> Tensor:
 
 
 def _against_full_depth(p: Pass, state: Tensor) -> tuple[Tensor, Tensor]:
-    """Of states [B, T, D] read out early: cross entropy plus divergence from the full depth, and the Bures distance to it (no gradient), [B, T] each.
-
-    Distributions are made for READOUT tokens at a time, and made again in the backward pass where memory is short.
-    """
+    """Of states [B, T, D] read out early, [B, T] each: cross entropy plus divergence from the full depth; the Bures distance to it (no gradient)."""
 
     def part(x: Tensor, targets: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
         log_p, final = torch.log_softmax(p.model.readout(x).float(), -1), torch.log_softmax(logits, -1)
@@ -122,10 +120,31 @@ def _against_full_depth(p: Pass, state: Tensor) -> tuple[Tensor, Tensor]:
         return told + (final.exp() * (final - log_p)).sum(-1), bures(log_p.detach(), final)
 
     tokens = (state.flatten(0, 1), p.targets.flatten(), p.output.logits.detach().flatten(0, 1))
-    short = p.config.checkpointing != "none"
-    found = [recomputed(short, part, *some) for some in zip(*(t.split(READOUT) for t in tokens), strict=True)]
-    lost, distance = (torch.cat(values).view(state.shape[:2]) for values in zip(*found, strict=True))
+    lost, distance = (
+        torch.cat(values).view(state.shape[:2]) for values in zip(*_in_parts(p, part, tokens), strict=True)
+    )
     return lost, distance
+
+
+def _in_parts(p: Pass, part: Callable[..., Any], tokens: Sequence[Tensor]) -> list[Any]:
+    """part of READOUT tokens at a time, made again in the backward pass where memory is short."""
+    short = p.config.checkpointing != "none"
+    return [recomputed(short, part, *some) for some in zip(*(t.split(READOUT) for t in tokens), strict=True)]
+
+
+def draft(p: Pass) -> Tensor:
+    """KL(full depth || draft) over the words that the draft guesses; trains the draft alone."""
+    journey = p.output.journey
+    assert journey is not None
+    states = p.model.draft_states(journey)
+
+    def part(z: Tensor, logits: Tensor) -> Tensor:
+        guessed = torch.log_softmax(p.model.draft_logits(z).float(), -1)
+        full = torch.log_softmax(logits[..., : guessed.shape[-1]], -1)
+        return (full.exp() * (full - guessed)).sum(-1)
+
+    tokens = (states.flatten(0, 1), p.output.logits.detach().flatten(0, 1))
+    return torch.cat(_in_parts(p, part, tokens)).mean()
 
 
 def budget(p: Pass) -> Tensor:
@@ -146,7 +165,7 @@ def symmetry(p: Pass) -> Tensor:
 
 
 TERMS: dict[str, Callable[[Pass], Tensor]] = {
-    f.__name__: f for f in (integration, phi, sparsity, calibration, basin, kappa, exits, budget, symmetry)
+    f.__name__: f for f in (integration, phi, sparsity, calibration, basin, kappa, exits, draft, budget, symmetry)
 }
 WATCHING = ("integration", "phi", "sparsity", "budget")  # terms for which the blocks must observe themselves
 
@@ -162,17 +181,14 @@ class Losses(nn.Module):
         self.terms = [name for name in TERMS if getattr(config, f"weight_{name}") > 0]
         self.watch = any(name in WATCHING for name in self.terms)
         self.swap = swap
-        self.exits = (
-            sorted({*model.config.exit_blocks, *([model.config.draft_blocks] if model.config.draft_blocks else [])})
-            if "exits" in self.terms
-            else []
-        )
+        self.exits = model.config.exit_blocks if "exits" in self.terms else []
         self.register_buffer("basin_mean", torch.zeros(model.config.head_width))
 
     def forward(self, model: Kernel, ids: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """ids, targets [B, T] -> the loss summed over tokens, and each term's mean (with "cross_entropy", nats a token), detached."""
-        output = model(ids, watch=self.watch, exits=self.exits)
-        nats = F.cross_entropy(output.logits.flatten(0, 1), targets.flatten())
+        with torch.no_grad() if self.config.only_draft else contextlib.nullcontext():
+            output = model(ids, watch=self.watch, exits=self.exits)
+            nats = F.cross_entropy(output.logits.flatten(0, 1), targets.flatten())
         seen = {"cross_entropy": nats.detach()}
         total = nats
         if self.terms:

@@ -118,6 +118,7 @@ def test_every_preset_at_reduced_size(tmp_path: Path, preset: str) -> None:
         "context_length": 64,
         "head_rank": 64 if fields.get("head_rank") else 0,
         "shallow_dim": 32 if fields.get("shallow_dim") else 0,
+        **({"draft_dim": 96, "draft_vocab": VOCAB - 20} if fields.get("draft_lag") else {}),
         "decoherence_modes": 16 if fields.get("decoherence_modes") else 0,
     }
     model = random_kernel(qig_config({**fields, **small}, preset), 5)

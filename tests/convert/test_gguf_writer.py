@@ -59,7 +59,7 @@ def test_keys_are_the_documented_ones(tmp_path: Path, repository: Path, kind: st
         (config.recursion_max_loops > 0, "qig.recursion."),
         (config.symmetry_rank > 0, "qig.symmetry."),
         (config.confidence_learnt, "qig.confidence."),
-        (config.draft_blocks > 0, "qig.draft_blocks"),
+        (config.draft_lag > 0, "qig.draft."),
         (config.regime_breakdown_coupling != 1, "qig.regime.coupling"),
     )
     absent = {key for key in documented for there, start in present if key.startswith(start) and not there}

@@ -58,6 +58,7 @@ REGIMES: dict[str, Any] = {
 EXITS: dict[str, Any] = {"n_layers": 6, "exit_first": 2, "exit_every": 1, "exit_share": 0.25}
 COLLAPSE: dict[str, Any] = {"decoherence_modes": 16, "collapse_share": 0.2}
 LOOPS: dict[str, Any] = {"recursion_min_loops": 2, "recursion_max_loops": 4}
+DRAFT: dict[str, Any] = {"draft_lag": 3, "draft_dim": 96, "draft_vocab": VOCAB - 20}
 # Models whose tokens decide what they run. Between them: every decision alone, and all of them together with both rules of exits.
 DEPTHS: dict[str, dict[str, Any]] = {
     "routing": ROUTED,
@@ -84,7 +85,7 @@ DEPTHS: dict[str, dict[str, Any]] = {
         "state": "diagonal",
         "exit_rule": "probe",
         "decay": False,
-        "draft_blocks": 1,
+        **DRAFT,
     },
 }
 
@@ -126,6 +127,11 @@ def random_kernel(config: ModelConfig, seed: int) -> Kernel:
         for leave in model.exits.values():
             if leave.probe is not None:
                 leave.probe.weight.normal_(std=0.2)
+        if model.draft is not None:
+            for module in (model.draft.input, model.draft.down):
+                module.weight.normal_(std=0.3 * module.in_features**-0.5)
+            for norm in (model.draft.norm, model.draft.output_norm):
+                norm.weight.uniform_(0.5, 1.5)
         if model.coupling_beta is not None:
             model.coupling_beta.fill_(0.3)
         if model.calibration is not None:

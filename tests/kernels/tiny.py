@@ -59,8 +59,9 @@ class Tiny:
     symmetry: int = 0
     confidence: tuple[float, float] | None = None
     on_breakdown: str = "mark"
-    draft: int = 0  # blocks after which a draft is read
-    idle_from: int = 0  # blocks from here on add nothing to the state; 0: all of them work
+    draft: tuple[int, int, int] | None = None  # lag, hidden units, words
+    draft_strength: float = 0.3  # of what it adds to the embedding; 0: it reads that out as the model would
+    strength: float = 1.0  # of what the blocks add to the state
     transposed: tuple[str, ...] = ()  # blocks whose second feed-forward matrix is stored so
 
     @property
@@ -122,6 +123,10 @@ def write(path: Path, t: Tiny) -> Weights:
     vectors["output_norm"] = rng.uniform(0.5, 1.5, t.d)
 
     vectors |= _depth_vectors(t)
+    if t.draft:
+        lag, hidden, _ = t.draft
+        matrices |= {"draft_input": (t.d, lag * t.d), "draft_up": (hidden, t.d), "draft_down": (t.d, hidden)}
+        vectors |= {"draft_norm": np.linspace(0.5, 1.5, t.d), "draft_output_norm": vectors["output_norm"]}
 
     writer = gguf.GGUFWriter(str(path), "qig")
     _keys(writer, t)
@@ -132,13 +137,18 @@ def write(path: Path, t: Tiny) -> Weights:
         values = (rng.standard_normal(shape) * (1.5 / shape[1] ** 0.5 if name != "token_embd" else 1)).astype(
             np.float32
         )
-        if t.idle_from and name.endswith(("attn_output", "ffn_down")) and int(name.split(".")[1]) >= t.idle_from:
-            values[:] = 0
+        if name in ("draft_input", "draft_down"):
+            values *= t.draft_strength
+        if name.startswith("blk.") and name.endswith(("attn_output", "ffn_down", "ffn_down_t", "ffn_shallow_down")):
+            values *= t.strength
         if name == "output":
             values[: len(CONTROL)] = 0  # logits of 0: a greedy text does not end
         data = gguf.quants.quantize(values, TYPES[kind])
         writer.add_tensor(name + ".weight", data, raw_dtype=TYPES[kind])
-        out[name], sizes[name] = gguf.quants.dequantize(data, TYPES[kind]).astype(np.float64).reshape(shape), data.nbytes
+        out[name], sizes[name] = (
+            gguf.quants.dequantize(data, TYPES[kind]).astype(np.float64).reshape(shape),
+            data.nbytes,
+        )
         if kind.startswith("Q"):
             quantized.add(name)
     for name, vector in vectors.items():
@@ -180,8 +190,10 @@ def _depth_vectors(t: Tiny) -> dict[str, np.ndarray]:
 def _depth_keys(writer: gguf.GGUFWriter, t: Tiny) -> None:
     numbers = {
         "mandatory_blocks": t.mandatory, "shallow_length": t.shallow, "recursion.min_loops": t.loops[0],
-        "recursion.max_loops": t.loops[1], "symmetry.rank": t.symmetry, "draft_blocks": t.draft,
+        "recursion.max_loops": t.loops[1], "symmetry.rank": t.symmetry,
     }  # fmt: skip
+    if t.draft:
+        numbers |= zip(("draft.lag", "draft.feed_forward_length", "draft.vocab"), t.draft, strict=True)
     floats: dict[str, float] = {"decoherence.threshold": t.collapse, "code_rate.max_entropy": 0.9 * t.code_rate}
     if t.regime:
         floats |= {f"regime.{n}": v for n, v in zip(REGIME_KEYS, t.regime, strict=True)}
@@ -382,7 +394,9 @@ class _Forward:
             self.active[token] += wanted[i].sum()
             self.possible[token] += (i + 1) * t.heads
             rows = np.minimum(wanted[i], i + 1).sum()
-            self.bytes[token] += t.kv_heads * (i + 1) * (t.state_dim * entry + scale) + rows * (t.head_dim * entry + scale)
+            self.bytes[token] += t.kv_heads * (i + 1) * (t.state_dim * entry + scale) + rows * (
+                t.head_dim * entry + scale
+            )
         parts = ("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output", "attn_temp", "attn_q_gain", "attn_k_gain")
         self.charge(runs, *(p + s for s in (*parts, "attn_gate", "ffn_norm", "ffn_route")))
         self.x[runs] = x_in + self.product(p + "attn_output", out.reshape(len(runs), -1))
@@ -390,7 +404,9 @@ class _Forward:
         if t.routed(prefix):
             assert layer > 0
             rule = w.by_name[p + "ffn_route"]
-            deep = np.array([self.decide(a + rule[0] * f, rule[1]) >= rule[1] for a, f in zip(self.angle[runs], phi, strict=True)])
+            deep = np.array(
+                [self.decide(a + rule[0] * f, rule[1]) >= rule[1] for a, f in zip(self.angle[runs], phi, strict=True)]
+            )
         self.stopped["shallow"] += int((~deep).sum())
         self.feed_forward(p, runs[deep], "ffn_up", "ffn_down")
         self.feed_forward(p, runs[~deep], "ffn_shallow_up", "ffn_shallow_down")
@@ -464,7 +480,9 @@ class _Forward:
             p = np.exp(logits - logits.max(1, keepdims=True))
             p /= p.sum(1, keepdims=True)
             amplitude[runs], certain = np.sqrt(p), (p * p).sum(1)
-            distance = np.sqrt(np.maximum(0, 1 - (amplitude[runs] * before[runs]).sum(1))) if compares else np.ones(len(runs))
+            distance = (
+                np.sqrt(np.maximum(0, 1 - (amplitude[runs] * before[runs]).sum(1))) if compares else np.ones(len(runs))
+            )
         stay, collapsed = [], []
         for k, i in enumerate(runs):
             stops = compares and self.decide(distance[k], threshold) < threshold

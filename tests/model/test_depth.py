@@ -128,7 +128,7 @@ def test_every_parameter_of_depth_gets_a_gradient(kind: str) -> None:
             loss = loss + seen.probed.square().mean()
     loss.backward()
     for name, p in model.named_parameters():
-        if name.startswith("calibration"):  # the Brier term alone trains it
+        if name.startswith(("calibration", "draft.")):  # terms of their own alone train them
             continue
         assert p.grad is not None and torch.isfinite(p.grad).all() and p.grad.abs().sum() > 0, name
 
@@ -234,7 +234,12 @@ def test_bad_depth_is_named() -> None:
         ({"recursion_min_loops": 3}, "recursion_max_loops = 0"),
         ({"exit_rule": "guess"}, "exit_rule = 'guess' must be one of bures, probe"),
         ({"on_breakdown": "stop"}, "on_breakdown = 'stop' must be one of mark, pause"),
-        ({"draft_blocks": 2}, "draft_blocks = 2 must be in [0, 1]"),
+        ({"draft_lag": 9, "draft_dim": 8}, "draft_lag = 9 must be 0 (off) or in [1, 8]"),
+        (
+            {"draft_lag": 1},
+            "draft_dim = 0 must be 0 with draft_lag = 0 (off) and positive with another; draft_lag is 1",
+        ),
+        ({"draft_vocab": 9}, "draft_vocab = 9 must be 0 (all words) or in [1, vocab_size ="),
         ({"symmetry_rank": 64}, "symmetry_rank = 64 must be in [0, d_model = 64)"),
         ({"code_rate": 1.0}, "code_rate = 1.0 must be in [0, 1)"),
         ({"attention": "dot", "gate_learnt": True}, "gate_learnt"),

@@ -48,6 +48,7 @@ def reduced(config: ModelConfig) -> ModelConfig:
     """The same components in the same blocks, every width small."""
     share = config.n_heads // config.n_kv_heads
     small = {"basin_dim": 16, "head_rank": 12, "shallow_dim": 24, "decoherence_modes": 6, "symmetry_rank": 2}
+    small |= {"draft_dim": 24, "draft_vocab": 40}
     return dataclasses.replace(
         config,
         vocab_size=89,
@@ -95,7 +96,7 @@ def test_twins_differ_in_what_is_tested_and_in_nothing_else(name: str) -> None:
     for same in ("vocab_size", "d_model", "n_layers", "n_heads", "n_kv_heads", "head_dim", "context_length"):
         assert getattr(twin, same) == getattr(qig, same), same
     plain = ModelConfig()
-    for off in ("gate_margin", "shallow_dim", "recursion_max_loops", "symmetry_rank", "code_rate", "draft_blocks"):
+    for off in ("gate_margin", "shallow_dim", "recursion_max_loops", "symmetry_rank", "code_rate", "draft_lag"):
         assert getattr(twin, off) == getattr(plain, off), off
     for setting in ("tokens", "batch_tokens", "context", "final_context", "decay_share", "seed"):
         ours, theirs = (load_preset(n).get("train", {}).get(setting) for n in (name, TWINS[name]))
@@ -106,7 +107,7 @@ def test_the_big_presets_have_the_components_of_their_plan() -> None:
     for name in ("qig-100m", "qig-500m", "qig-recursive-50m"):
         c = preset_model(name)
         on = (c.regime, c.shallow_dim, c.exit_first, c.decoherence_modes, c.symmetry_rank, c.code_rate)
-        assert all(on) and c.gate_learnt and c.coupling_learnt and c.confidence_learnt and c.draft_blocks, name
+        assert all(on) and c.gate_learnt and c.coupling_learnt and c.confidence_learnt and c.draft_lag, name
     hundred, recursive = preset_model("qig-100m"), preset_model("qig-recursive-50m")
     assert (hundred.n_heads, hundred.n_kv_heads, hundred.head_dim, hundred.hidden_dim) == (24, 6, 128, 2048)
     assert abs(hundred.decoherence_modes * hundred.d_model / 0.1e6 - 1) <= 0.1
@@ -130,7 +131,8 @@ def test_training_settings_fit(name: str) -> None:
     assert train.save_tokens <= train.tokens / 20
     if isinstance(config, ModelConfig):  # what is built is trained, what is not has no loss
         trained = {
-            "exits": config.exit_first or config.draft_blocks,
+            "exits": config.exit_first,
+            "draft": config.draft_lag,
             "calibration": config.confidence_learnt,
             "sparsity": config.gate_learnt,
             "budget": config.shallow_dim,

@@ -11,7 +11,7 @@ from qig_edge.errors import ConfigError
 from qig_edge.model.kernel import Kernel
 from qig_edge.train.config import TrainConfig
 from qig_edge.train.losses import TERMS, Losses
-from tests.convert.tiny import DEPTHS, VOCAB, random_kernel, tiny_config
+from tests.convert.tiny import DEPTHS, DRAFT, VOCAB, random_kernel, tiny_config
 
 WEIGHTS = {f"weight_{name}": 0.1 for name in TERMS}
 SWAP = torch.arange(VOCAB)
@@ -23,7 +23,7 @@ def settings(**fields: object) -> TrainConfig:
 
 
 def full_model(seed: int = 0) -> Kernel:
-    return random_kernel(tiny_config(**{**DEPTHS["everything"], "exit_rule": "probe", "draft_blocks": 1}), seed).train()
+    return random_kernel(tiny_config(**{**DEPTHS["everything"], "exit_rule": "probe", **DRAFT}), seed).train()
 
 
 def batch(rows: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
@@ -60,6 +60,7 @@ PULLS = {
     "basin": ("embedding.table", "blocks.0.attn.gate_threshold.nothing"),
     "kappa": ("coupling_beta", "embedding.table"),
     "exits": ("exits.2.probe.weight", "calibration.bias"),
+    "draft": ("draft.input.weight", "embedding.table"),
     "budget": ("blocks.2.router.phi_weight", "head.down.weight"),
     "symmetry": ("embedding.table", "calibration.bias"),
 }
