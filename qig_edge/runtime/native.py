@@ -34,7 +34,8 @@ ERR_IO, ERR_FORMAT, ERR_UNSUPPORTED, ERR_CONTEXT_FULL = -2, -3, -4, -6
 class CModelInfo(ct.Structure):
     _fields_ = [
         *((n, ct.c_int32) for n in (
-            "vocab_size", "d_model", "n_layers", "n_heads", "n_kv_heads", "head_dim", "hidden_dim", "basin_dim", "head_rank", "context_length", "draft_lag")),
+            "vocab_size", "d_model", "n_layers", "n_heads", "n_kv_heads", "head_dim", "hidden_dim", "basin_dim", "head_rank",
+            "context_length", "draft_lag")),
         *((n, ct.c_uint64) for n in ("n_params", "file_bytes", "weight_bytes")),
         *((n, ct.c_char_p) for n in ("architecture", "name", "isa", "file_type")),
     ]  # fmt: skip
@@ -159,7 +160,8 @@ def utf8_whole(data: bytes) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class ModelInfo:
-    """What an opened file holds. Sizes in units or bytes as named; isa is the kernel set chosen, draft_lag how many tokens in a row its draft can guess (0: there is none), file_type the dominant type of its matrices."""
+    """What an opened file holds. Sizes in units or bytes as named; draft_lag: tokens in a row that its draft can guess (0: it has none); isa is the
+    kernel set chosen, file_type the dominant type of its matrices."""
 
     vocab_size: int
     d_model: int
