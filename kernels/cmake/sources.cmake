@@ -6,6 +6,7 @@ set(QIG_SRC_COMMON
   src/ops/table.c)
 
 set(QIG_SRC_OPS_REF
+  src/ops/ref/logits.c
   src/ops/ref/matmul.c
   src/ops/ref/mix.c
   src/ops/ref/overlap.c
@@ -15,6 +16,7 @@ set(QIG_SRC_OPS_REF
   src/ops/ref/vector.c)
 
 set(QIG_SRC_OPS_AVX2
+  src/ops/avx2/logits.c
   src/ops/avx2/matmul_float.c
   src/ops/avx2/matmul_q4_0.c
   src/ops/avx2/matmul_q8_0.c

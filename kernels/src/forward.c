@@ -170,7 +170,7 @@ static void sum_logits(pass *a, int lo, int hi, int thread) {
     const int parts = qig_logit_parts(s->model->vocab_size);
     for (int u = lo; u < hi; u++) {
         size_t first = (size_t)(u % parts) * QIG_LOGIT_PART, left = vocab - first;
-        qig_logits_part(a->out + (size_t)(u / parts) * vocab + first, (int)(left < QIG_LOGIT_PART ? left : QIG_LOGIT_PART), &s->parts[u]);
+        s->model->ops->logit_part(a->out + (size_t)(u / parts) * vocab + first, (int)(left < QIG_LOGIT_PART ? left : QIG_LOGIT_PART), &s->parts[u]);
     }
 }
 

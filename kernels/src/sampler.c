@@ -41,6 +41,8 @@ int qig_sampler_check(const qig_sampler_params *p, char *err, size_t errlen) {
     return QIG_OK;
 }
 
+enum { FEW = 256 }; /* penalized tokens that are looked for one by one */
+
 /* The order of candidates: higher logit first, then lower id. */
 static inline int before(qig_candidate a, qig_candidate b) { return a.logit > b.logit || (a.logit == b.logit && a.id < b.id); }
 
@@ -72,14 +74,47 @@ static void keep_best(qig_candidate *c, int32_t n, int32_t k) {
         }
 }
 
+static float penalized(const qig_sampler_params *p, float l) { return l > 0 ? l / p->repeat_penalty : l * p->repeat_penalty; }
+
+static int is_among(const int32_t *tokens, int32_t n, int32_t id) {
+    for (int32_t i = 0; i < n; i++)
+        if (tokens[i] == id) return 1;
+    return 0;
+}
+
+/* Of k places at c, `filled` are taken: by the best so far, from the moment they all are as keep_best's heap. */
+static void offer(qig_candidate *c, int32_t *filled, int32_t k, qig_candidate x) {
+    if (*filled < k) {
+        c[(*filled)++] = x;
+        if (*filled == k) make_heap(c, k, 0);
+    } else if (before(x, c[0])) {
+        c[0] = x;
+        sift_down(c, k, 0, 0);
+    }
+}
+
+/* The k best of a vocabulary larger than that, in no order, with penalties for the n last tokens: one comparison a logit, and nothing is copied. */
+static int select_best(const qig_sampler_params *p, const float *logits, int32_t vocab, const int32_t *last, int32_t n, int32_t k, qig_candidate *c,
+                       char *err, size_t errlen) {
+    int32_t filled = 0;
+    for (int32_t i = 0; i < vocab; i++) {
+        if (filled == k && logits[i] <= c[0].logit) continue; /* as good as the worst is not enough: its id is higher */
+        if (isnan(logits[i])) return qig_fail(err, errlen, QIG_ERR_ARG, "the logit of token %d is not a number", (int)i);
+        if (!is_among(last, n, i)) offer(c, &filled, k, (qig_candidate){ logits[i], i });
+    }
+    for (int32_t i = 0; i < n; i++)
+        if (last[i] >= 0 && last[i] < vocab && !is_among(last + i + 1, n - i - 1, last[i]))
+            offer(c, &filled, k, (qig_candidate){ penalized(p, logits[last[i]]), last[i] });
+    return QIG_OK;
+}
+
 /* Logits of distinct tokens among the last repeat_last_n, penalized in place; a token counts where it stands first from the end. */
 static void penalize(const qig_sampler_params *p, qig_candidate *c, int32_t vocab, const int32_t *history, int32_t n_history) {
     int32_t n = p->repeat_last_n < n_history ? p->repeat_last_n : n_history;
     const int32_t *last = history + (n_history - n);
     for (int32_t i = 0; i < n; i++) {
         if (last[i] < 0 || last[i] >= vocab || c[last[i]].id < 0) continue;
-        float l = c[last[i]].logit;
-        c[last[i]].logit = l > 0 ? l / p->repeat_penalty : l * p->repeat_penalty;
+        c[last[i]].logit = penalized(p, c[last[i]].logit);
         c[last[i]].id = -1; /* marked: done */
     }
     for (int32_t i = 0; i < n; i++)
@@ -94,14 +129,23 @@ int qig_sampler_greedy(const qig_sampler_params *p) { return p->temperature == 0
 int qig_sampler_shape(const qig_sampler_params *p, const float *logits, int32_t vocab, const int32_t *history, int32_t n_history,
                       qig_candidate *scratch, qig_choice *out, char *err, size_t errlen) {
     qig_candidate *c = scratch;
-    for (int32_t i = 0; i < vocab; i++) {
-        if (isnan(logits[i])) return qig_fail(err, errlen, QIG_ERR_ARG, "the logit of token %d is not a number", (int)i);
-        c[i] = (qig_candidate){ logits[i], i };
+    const int32_t k = qig_sampler_greedy(p) ? 1 : p->top_k;
+    const int32_t last = p->repeat_penalty == 1.0f ? 0 : p->repeat_last_n < n_history ? p->repeat_last_n : n_history;
+    int32_t n = vocab;
+    if (k > 0 && k < vocab && last <= FEW) {
+        const int rc = select_best(p, logits, vocab, history + (n_history - last), last, k, c, err, errlen);
+        if (rc != QIG_OK) return rc;
+        n = k;
+    } else {
+        for (int32_t i = 0; i < vocab; i++) {
+            if (isnan(logits[i])) return qig_fail(err, errlen, QIG_ERR_ARG, "the logit of token %d is not a number", (int)i);
+            c[i] = (qig_candidate){ logits[i], i };
+        }
+        if (last > 0) penalize(p, c, vocab, history, n_history);
     }
-    if (p->repeat_penalty != 1.0f && p->repeat_last_n > 0) penalize(p, c, vocab, history, n_history);
 
     qig_candidate best = c[0];
-    for (int32_t i = 1; i < vocab; i++)
+    for (int32_t i = 1; i < n; i++)
         if (before(c[i], best)) best = c[i];
     if (!isfinite(best.logit)) return qig_fail(err, errlen, QIG_ERR_ARG, "the highest logit is infinite");
     if (qig_sampler_greedy(p)) {
@@ -110,7 +154,6 @@ int qig_sampler_shape(const qig_sampler_params *p, const float *logits, int32_t 
         return QIG_OK;
     }
 
-    int32_t n = vocab;
     if (p->top_k > 0 && p->top_k < n) {
         keep_best(c, n, p->top_k);
         n = p->top_k;

@@ -2,51 +2,10 @@
 #include "telemetry.h"
 
 #include "depth.h"
+#include "ops/logits.h"
 
 #include <math.h>
 #include <string.h>
-
-/* exp of x <= 0 within 2e-7 of the value, 0 below -87. Written without a call or a branch so that compilers turn loops over it into vector
- * code: a whole vocabulary goes through it for every token. 2^k e^r with |r| <= ln 2 / 2; k comes from the low bits of a float that is large
- * enough to have no fraction. */
-static inline float exp_negative(float x) {
-    const float round = 12582912.0f; /* 1.5 2^23 */
-    float shifted = x * 1.44269504f + round, k = shifted - round;
-    float r = (x - k * 0.693359375f) + k * 2.12194440e-4f; /* ln 2 in two parts, the first exact times k */
-    float e = 1.0f + r * (1.0f + r * (0.5f + r * (0.166666667f + r * (0.0416666667f + r * (0.00833333333f + r * 0.00138888889f)))));
-    uint32_t bits;
-    float scale;
-    memcpy(&bits, &shifted, sizeof bits);
-    bits = (bits + 127) << 23; /* the large float's own high bits are shifted out */
-    memcpy(&scale, &bits, sizeof scale);
-    return x < -87.0f ? 0.0f : e * scale;
-}
-
-enum { LANES = 16 };
-
-void qig_logits_part(const float *logits, int n, qig_logit_part *part) {
-    float top[LANES], sum[LANES] = { 0 }, sum2[LANES] = { 0 };
-    for (int i = 0; i < LANES; i++) top[i] = -INFINITY;
-    int whole = n - n % LANES;
-    for (int j = 0; j < whole; j += LANES)
-        for (int i = 0; i < LANES; i++) top[i] = logits[j + i] > top[i] ? logits[j + i] : top[i];
-    for (int j = whole; j < n; j++) top[j - whole] = logits[j] > top[j - whole] ? logits[j] : top[j - whole];
-    float max = top[0];
-    for (int i = 1; i < LANES; i++) max = top[i] > max ? top[i] : max;
-    for (int j = 0; j < whole; j += LANES)
-        for (int i = 0; i < LANES; i++) {
-            float e = exp_negative(logits[j + i] - max);
-            sum[i] += e;
-            sum2[i] += e * e;
-        }
-    for (int j = whole; j < n; j++) {
-        float e = exp_negative(logits[j] - max);
-        sum[j - whole] += e;
-        sum2[j - whole] += e * e;
-    }
-    *part = (qig_logit_part){ .max = max };
-    for (int i = 0; i < LANES; i++) part->sum += sum[i], part->sum2 += sum2[i];
-}
 
 qig_logit_stats qig_logits_combine(const qig_logit_part *parts, int n_parts) {
     double max = parts[0].max, sum = 0, sum2 = 0;
@@ -60,18 +19,18 @@ qig_logit_stats qig_logits_combine(const qig_logit_part *parts, int n_parts) {
 }
 
 double qig_logits_moved(const float *now, double now_lse, const float *before, double before_lse, int n) {
-    float sum[LANES] = { 0 }, a = (float)now_lse, b = (float)before_lse;
-    const int whole = n - n % LANES;
-    for (int j = 0; j < n; j += LANES) {
-        const int lanes = j < whole ? LANES : n - whole;
+    float sum[QIG_LOGIT_LANES] = { 0 }, a = (float)now_lse, b = (float)before_lse;
+    const int whole = n - n % QIG_LOGIT_LANES;
+    for (int j = 0; j < n; j += QIG_LOGIT_LANES) {
+        const int lanes = j < whole ? QIG_LOGIT_LANES : n - whole;
         for (int i = 0; i < lanes; i++) {
-            float p = 0.5f * (now[j + i] - a), q = 0.5f * (before[j + i] - b); /* may round to just above 0, which exp_negative bears */
-            float moved = exp_negative(p) - exp_negative(q);
+            float p = 0.5f * (now[j + i] - a), q = 0.5f * (before[j + i] - b); /* may round to just above 0, which qig_exp_negative bears */
+            float moved = qig_exp_negative(p) - qig_exp_negative(q);
             sum[i] += moved * moved;
         }
     }
     double total = 0;
-    for (int i = 0; i < LANES; i++) total += sum[i];
+    for (int i = 0; i < QIG_LOGIT_LANES; i++) total += sum[i];
     return total;
 }
 

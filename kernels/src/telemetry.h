@@ -9,11 +9,9 @@
 /* Logits are summed up in parts of this many, whoever sums them: the result does not depend on the number of threads. */
 enum { QIG_LOGIT_PART = 2048 };
 
-typedef struct { float max, sum, sum2; } qig_logit_part; /* highest logit; sums of exp(l - max) and of its square */
 typedef struct { double lse, purity; } qig_logit_stats;  /* ln sum exp l; sum p^2 */
 
 /* part = the sums over n logits, n <= QIG_LOGIT_PART */
-void qig_logits_part(const float *logits, int n, qig_logit_part *part);
 qig_logit_stats qig_logits_combine(const qig_logit_part *parts, int n_parts);
 
 /* sum over n <= QIG_LOGIT_PART values of (sqrt p - sqrt p')^2, of two distributions with their ln sum exp */

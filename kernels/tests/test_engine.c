@@ -148,6 +148,48 @@ static void test_sampler_edges(void) {
     end_case();
 }
 
+/* The k best with penalties, against a selection by looking for the best k times; histories on both sides of what is looked for one by one. */
+static void test_selection(void) {
+    current = "selection";
+    enum { VOCAB = 500, MOST = 400 };
+    static const int ks[] = {1, 2, 7, 40, 499}, lengths[] = {0, 1, 10, 256, 257, MOST};
+    static const float penalties[] = {1.3f, 0.7f};
+    for (int kind = 0; kind < 2; kind++)
+        for (int a = 0; a < 5; a++)
+            for (int b = 0; b < 6; b++)
+                for (int c = 0; c < 2; c++) {
+                    float logits[VOCAB], left[VOCAB];
+                    int32_t history[MOST];
+                    const int k = ks[a], n = lengths[b];
+                    begin_case();
+                    for (int i = 0; i < VOCAB; i++) logits[i] = kind ? (float)rng_int(-3, 3) : 5.0f * rng_float(); /* many ties, or none */
+                    for (int i = 0; i < n; i++) history[i] = rng_int(-2, VOCAB + 1);
+                    memcpy(left, logits, sizeof left);
+                    for (int i = 0; i < n; i++)
+                        if (history[i] >= 0 && history[i] < VOCAB) {
+                            const float l = logits[history[i]];
+                            left[history[i]] = l > 0 ? l / penalties[c] : l * penalties[c];
+                        }
+                    qig_sampler_params p = neutral;
+                    p.top_k = k, p.repeat_penalty = penalties[c], p.repeat_last_n = MOST;
+                    if (k == 1) p.temperature = 0;
+                    static qig_candidate scratch[VOCAB];
+                    qig_choice out;
+                    char err[100];
+                    CHECK(qig_sampler_shape(&p, logits, VOCAB, history, n, scratch, &out, err, sizeof err) == QIG_OK && out.end - out.first == k, "k %d n %d: %d kept", k, n,
+                          (int)(out.end - out.first));
+                    for (int i = 0; i < k; i++) {
+                        int best = 0, found = 0;
+                        for (int j = 1; j < VOCAB; j++) best = left[j] > left[best] ? j : best;
+                        for (int j = out.first; j < out.end; j++) found += out.c[j].id == best && same_bits(out.c[j].logit, left[best]);
+                        CHECK(found == 1 && (i || out.best.id == best), "k %d n %d penalty %g: number %d of the best, token %d, is there %d times", k, n, (double)penalties[c], i,
+                              best, found);
+                        left[best] = -INFINITY;
+                    }
+                    end_case();
+                }
+}
+
 /* --- sums over logits ---------------------------------------------------------------------------------------------------------------- */
 
 static void test_logit_sums(void) {
@@ -166,13 +208,13 @@ static void test_logit_sums(void) {
             for (int i = 0; i < n; i++) max = l[i] > max ? l[i] : max;
             for (int i = 0; i < n; i++) sum += exp(l[i] - max), sum2 += exp(2 * (l[i] - max));
             qig_logit_part parts[3];
-            for (int at = 0; at < n; at += QIG_LOGIT_PART) qig_logits_part(l + at, n - at < QIG_LOGIT_PART ? n - at : QIG_LOGIT_PART, &parts[at / QIG_LOGIT_PART]);
+            for (int at = 0; at < n; at += QIG_LOGIT_PART) qig_ops_get("auto")->logit_part(l + at, n - at < QIG_LOGIT_PART ? n - at : QIG_LOGIT_PART, &parts[at / QIG_LOGIT_PART]);
             qig_logit_stats got = qig_logits_combine(parts, qig_logit_parts(n));
             /* a float32 sum of 2048 / 16 terms a lane, and 2e-7 an exponential */
             CHECK_NEAR(got.lse, max + log(sum), 2e-6, "n %d spread %g: lse %.9g, not %.9g", n, (double)spread, got.lse, max + log(sum));
             CHECK_NEAR(got.purity, sum2 / (sum * sum), 4e-6 * sum2 / (sum * sum) + 1e-12, "n %d spread %g: purity %.9g", n, (double)spread, got.purity);
             l[n - 1] = NAN;
-            qig_logits_part(l + (n - 1) / QIG_LOGIT_PART * QIG_LOGIT_PART, (n - 1) % QIG_LOGIT_PART + 1, &parts[(n - 1) / QIG_LOGIT_PART]);
+            qig_ops_get("auto")->logit_part(l + (n - 1) / QIG_LOGIT_PART * QIG_LOGIT_PART, (n - 1) % QIG_LOGIT_PART + 1, &parts[(n - 1) / QIG_LOGIT_PART]);
             got = qig_logits_combine(parts, qig_logit_parts(n));
             CHECK(isnan(got.purity), "n %d: a NaN disappears", n);
             end_case();
@@ -345,6 +387,7 @@ int main(int argc, char **argv) {
     printf("test_engine: seed %llu\n", (unsigned long long)rng_state);
     test_pool();
     test_sampler_edges();
+    test_selection();
     test_logit_sums();
     test_formulas();
     test_sessions();

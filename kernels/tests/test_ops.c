@@ -386,6 +386,28 @@ static void test_dot(any_fn *f) {
     }
 }
 
+/* --- logits: the floats are those of ref, bit for bit; what ref computes is tested in test_engine.c --------------------------------------------- */
+
+static void test_logit_part(any_fn *f) {
+    static const int sizes[] = {1, 2, 15, 16, 17, 31, 32, 100, 2047, 2048};
+    for (int i = 0; i < 10; i++)
+        for (int kind = 0; kind < 4; kind++) {
+            const int n = sizes[i];
+            begin_case();
+            float *l = guarded((size_t)n * sizeof *l);
+            for (int j = 0; j < n; j++) l[j] = kind == 0 ? rng_float() : 100.0f * rng_float();
+            if (kind == 2) l[rng_int(0, n - 1)] = -INFINITY;
+            if (kind == 3) l[rng_int(0, n - 1)] = NAN;
+            qig_logit_part want, got;
+            qig_logit_part__ref(l, n, &want);
+            ((qig_logit_part_fn *)f)(l, n, &got);
+            CHECK(same_bits(got.max, want.max) && same_bits(got.sum, want.sum) && same_bits(got.sum2, want.sum2), "n %d kind %d: %g %g %g, not %g %g %g", n, kind,
+                  (double)got.max, (double)got.sum, (double)got.sum2, (double)want.max, (double)want.sum, (double)want.sum2);
+            end_case();
+            release_buffers();
+        }
+}
+
 /* --- attention ------------------------------------------------------------------------------------------------------------------- */
 
 static const int widths[] = {1, 2, 15, 16, 31, 32, 33, 64, 72, 77, 99, 128};

@@ -22,14 +22,27 @@ float qig_half_to_float(uint16_t h) {
     return f;
 }
 
+enum { LANES = 8 };
+
 /* A vector too small for 127 / amax to be finite counts as zero; one with a NaN or an infinity gives q = 0 and the scale NaN. */
 float qig_quantize_i8(const float *x, int8_t *q, int c, int unit) {
+    /* in lanes and without calls, so that it becomes vector code: it runs for every head, token and block */
+    float top[LANES] = { 0 };
+    int32_t odd[LANES] = { 0 };
+    const int whole = c - c % LANES;
+    for (int j = 0; j < c; j += LANES) {
+        const int lanes = j < whole ? LANES : c - whole;
+        for (int i = 0; i < lanes; i++) {
+            const float a = fabsf(x[j + i]);
+            odd[i] |= !(a <= FLT_MAX);
+            top[i] = a > top[i] ? a : top[i];
+        }
+    }
     float amax = 0.0f;
     int finite = 1;
-    for (int i = 0; i < c; i++) {
-        const float a = fabsf(x[i]);
-        finite &= a <= FLT_MAX;
-        if (a > amax) amax = a;
+    for (int i = 0; i < LANES; i++) {
+        finite &= !odd[i];
+        amax = top[i] > amax ? top[i] : amax;
     }
     const float inverse = 127.0f / amax;
     if (!finite || !(inverse <= FLT_MAX)) {
@@ -38,7 +51,10 @@ float qig_quantize_i8(const float *x, int8_t *q, int c, int unit) {
     }
     int32_t norm2 = 0;
     for (int i = 0; i < c; i++) {
-        q[i] = (int8_t)lrintf(x[i] * inverse);
+        const float shifted = x[i] * inverse + 12582912.0f; /* 1.5 2^23: the sum is rounded half to even, to a whole number in the low bits */
+        int32_t bits;
+        memcpy(&bits, &shifted, sizeof bits);
+        q[i] = (int8_t)bits;
         norm2 += q[i] * q[i];
     }
     return unit ? (float)(1.0 / sqrt((double)norm2)) : amax / 127.0f;

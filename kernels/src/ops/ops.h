@@ -46,6 +46,10 @@ typedef void qig_add_fn(float *y, const float *x, int n);
 /* sum of a[i] b[i] */
 typedef float qig_dot_fn(const float *a, const float *b, int n);
 
+typedef struct { float max, sum, sum2; } qig_logit_part; /* highest logit; sums of exp(l - max) and of its square */
+/* One part of a row of logits. The same floats in every ISA: logits.h. */
+typedef void qig_logit_part_fn(const float *logits, int n, qig_logit_part *part);
+
 /* Overlaps of one query with n cached keys: o[j] = min(1, qs * ks[j] * sum_c q[c] k[j * k_stride + c]); the integer sum is exact (int32). */
 typedef void qig_overlap_i8_fn(const int8_t *q, float qs, const int8_t *k, size_t k_stride, const float *ks, int c, int n, float *o);
 typedef void qig_overlap_f32_fn(const float *q, const float *k, size_t k_stride, int c, int n, float *o);
@@ -81,6 +85,7 @@ typedef struct {
     qig_relu2_fn *relu2;
     qig_add_fn *add;
     qig_dot_fn *dot;
+    qig_logit_part_fn *logit_part;
     qig_overlap_i8_fn *overlap_i8;
     qig_overlap_f32_fn *overlap_f32;
     qig_score_fn *score;
