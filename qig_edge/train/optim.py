@@ -1,7 +1,8 @@
 """Optimizers by name: from torch, and for some names from libraries of the `optimizers` extra.
 
 "adamw" and "rmsprop" (which divides by the root of the diagonal Fisher) take every weight. "muon", "kfac", "shampoo"
-and "soap" take the matrices of the blocks and leave the rest (embedding, head, norms, temperatures) to AdamW.
+and "soap" take the matrices of the blocks (and of the draft, but for kfac) and leave the rest (embedding, head, norms,
+temperatures) to AdamW.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ class Optimizers:
 
     def __init__(self, model: nn.Module, config: TrainConfig) -> None:
         named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
-        inner = (
-            {n: p for n, p in named if p.ndim == 2 and ".blocks." in f".{n}"} if config.optimizer in OF_MATRICES else {}
-        )
+        # kfac measures curvature with the model's own loss, in which the draft has no part
+        parts = (".blocks.",) if config.optimizer == "kfac" else (".blocks.", ".draft.")
+        inner = {n: p for n, p in named if p.ndim == 2 and any(part in f".{n}" for part in parts)}
+        if config.optimizer not in OF_MATRICES:
+            inner = {}
         rest = [p for n, p in named if n not in inner]
         groups = [
             {"params": [p for p in rest if p.ndim >= 2], "weight_decay": config.weight_decay},
