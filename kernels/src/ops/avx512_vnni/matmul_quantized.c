@@ -20,6 +20,7 @@
 enum {
     ROWS = 16,      /* of a tile */
     COLUMNS = 8,    /* of a tile at most */
+    SPLIT = 2,      /* columns of a tile at most whose dots run in two chains */
     GROUP = 32,     /* columns that go through a tile's rows while these are in the first-level cache, at most */
     OFFSETS = 4096  /* 16 KB of the stack: columns of a group times blocks of a segment of k */
 };
@@ -101,20 +102,6 @@ QIG_INLINE __m512i spread(const int8_t *a) {
     return _mm512_set1_epi32(four);
 }
 
-QIG_INLINE __m512 add_block(__m512 acc, const rows16 *w, const char *x, int32_t offset) {
-    const qig_block_a8 *a = (const qig_block_a8 *)(const void *)x;
-    __m512i s = _mm512_set1_epi32(offset);
-    s = _mm512_dpbusd_epi32(s, w->q0, spread(a->qs));
-    s = _mm512_dpbusd_epi32(s, w->q1, spread(a->qs + 4));
-    s = _mm512_dpbusd_epi32(s, w->q2, spread(a->qs + 8));
-    s = _mm512_dpbusd_epi32(s, w->q3, spread(a->qs + 12));
-    s = _mm512_dpbusd_epi32(s, w->q4, spread(a->qs + 16));
-    s = _mm512_dpbusd_epi32(s, w->q5, spread(a->qs + 20));
-    s = _mm512_dpbusd_epi32(s, w->q6, spread(a->qs + 24));
-    s = _mm512_dpbusd_epi32(s, w->q7, spread(a->qs + 28));
-    return _mm512_fmadd_ps(_mm512_cvtepi32_ps(s), _mm512_mul_ps(w->d, _mm512_set1_ps(a->d)), acc);
-}
-
 /* How far ahead, in bytes along the matrix, a tile prefetches: as in the AVX2 set, memory is fetched in the order in which it lies. 8 KB more than a tile
  * (nearer would fetch what this tile has already read), and into the second-level cache: two tiles of 16 long rows are more than the first one holds. Only
  * the first columns' tile prefetches (ahead 0: not at all): the others find their rows in the cache. */
@@ -135,10 +122,22 @@ typedef struct {
     int more; /* Y holds the sums of an earlier segment of k: a float in memory is the float that was in the register */
 } operands;
 
+/* The columns of a tile advance side by side, a register of weights at a time: eight dots of one column wait for each other. Where there are too few columns
+ * to fill the wait, each has two chains. */
 #define EACH_COLUMN(F) F(0) F(1) F(2) F(3) F(4) F(5) F(6) F(7)
-#define BEGIN(c) __m512 acc##c = o.more && (c) < columns ? _mm512_loadu_ps(o.y + (c) * o.y_stride) : _mm512_setzero_ps();
-#define ADD(c) \
-    if ((c) < columns) acc##c = add_block(acc##c, &rows, o.x + (c) * o.x_stride, o.offsets[c]);
+#define BEGIN(c) \
+    __m512 acc##c = o.more && (c) < columns ? _mm512_loadu_ps(o.y + (c) * o.y_stride) : _mm512_setzero_ps();
+#define BEGIN_BLOCK(c)                                                                                                              \
+    const qig_block_a8 *a##c = (const qig_block_a8 *)(const void *)((c) < columns ? o.x + (c) * o.x_stride : o.x);                  \
+    __m512i s##c = _mm512_set1_epi32(o.offsets[(c) < columns ? (c) : 0]), t##c = _mm512_setzero_si512();
+#define DOT(s, c, j) \
+    if ((c) < columns) s##c = _mm512_dpbusd_epi32(s##c, rows.q##j, spread(a##c->qs + 4 * (j)));
+#define DOTS(s, j) DOT(s, 0, j) DOT(s, 1, j) DOT(s, 2, j) DOT(s, 3, j) DOT(s, 4, j) DOT(s, 5, j) DOT(s, 6, j) DOT(s, 7, j)
+#define END_BLOCK(c)                                                                                                                \
+    if ((c) < columns) {                                                                                                            \
+        const __m512i sum = columns <= SPLIT ? _mm512_add_epi32(s##c, t##c) : s##c;                                                 \
+        acc##c = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), _mm512_mul_ps(rows.d, _mm512_set1_ps(a##c->d)), acc##c);                  \
+    }
 #define END(c) \
     if ((c) < columns) _mm512_mask_storeu_ps(o.y + (c) * o.y_stride, keep, acc##c);
 
@@ -150,7 +149,13 @@ QIG_INLINE void tile(const weight_type t, const int columns, operands o, size_t 
     for (; o.blocks; o.blocks--, o.w += block, o.x += sizeof(qig_block_a8), o.offsets += o.offset_stride) {
         if (ahead) prefetch(next, ROWS * block), next += ROWS * block;
         const rows16 rows = t == Q4_0 ? load_q4_0(o.w, o.w_stride) : load_q8_0(o.w, o.w_stride);
-        EACH_COLUMN(ADD)
+        EACH_COLUMN(BEGIN_BLOCK)
+        if (columns <= SPLIT) {
+            DOTS(s, 0) DOTS(t, 4) DOTS(s, 1) DOTS(t, 5) DOTS(s, 2) DOTS(t, 6) DOTS(s, 3) DOTS(t, 7)
+        } else {
+            DOTS(s, 0) DOTS(s, 1) DOTS(s, 2) DOTS(s, 3) DOTS(s, 4) DOTS(s, 5) DOTS(s, 6) DOTS(s, 7)
+        }
+        EACH_COLUMN(END_BLOCK)
     }
     EACH_COLUMN(END)
 }
