@@ -102,14 +102,16 @@ QIG_INLINE __m512i spread(const int8_t *a) {
     return _mm512_set1_epi32(four);
 }
 
-/* How far ahead, in bytes along the matrix, a tile prefetches: as in the AVX2 set, memory is fetched in the order in which it lies. 8 KB more than a tile
- * (nearer would fetch what this tile has already read), and into the second-level cache: two tiles of 16 long rows are more than the first one holds. Only
- * the first columns' tile prefetches (ahead 0: not at all): the others find their rows in the cache. */
-QIG_INLINE size_t prefetch_distance(size_t w_stride) { return ROWS * w_stride + 8192; }
-
-/* The lines of `bytes` bytes at p; they may lie past the end of the data, a prefetch never faults. */
+/* Brings memory in, in the order in which it lies: a step of a tile reads `bytes` bytes of 16 rows in as many places, and these prefetch the `bytes` bytes
+ * at p, of this tile's successors. Nearer than a tile would fetch what it has already read. Twice: early into the second level, which takes more requests
+ * at a time but drops some under load, then late into the first, which brings what was dropped. They may lie past the end of the data, a prefetch never
+ * faults. */
+enum { EARLY = 16384, LATE = 2048 }; /* bytes past a tile */
 QIG_INLINE void prefetch(uintptr_t p, size_t bytes) {
-    for (size_t i = 0; i < bytes; i += 64) _mm_prefetch((const char *)(p + i), _MM_HINT_T1);
+    for (size_t i = 0; i < bytes; i += 64) {
+        _mm_prefetch((const char *)(p + i + EARLY), _MM_HINT_T1);
+        _mm_prefetch((const char *)(p + i + LATE), _MM_HINT_T0);
+    }
 }
 
 /* What a tile works on: w, x and y begin with its first row, column and block. */
@@ -141,13 +143,13 @@ typedef struct {
 #define END(c) \
     if ((c) < columns) _mm512_mask_storeu_ps(o.y + (c) * o.y_stride, keep, acc##c);
 
-/* keep: the rows that are written. */
-QIG_INLINE void tile(const weight_type t, const int columns, operands o, size_t ahead, __mmask16 keep) {
+/* fetch: the rows come from memory, not from a tile of other columns before. keep: the rows that are written. */
+QIG_INLINE void tile(const weight_type t, const int columns, operands o, int fetch, __mmask16 keep) {
     const size_t block = t == Q4_0 ? sizeof(qig_block_q4_0) : sizeof(qig_block_q8_0);
     EACH_COLUMN(BEGIN)
-    uintptr_t next = (uintptr_t)o.w + ahead;
+    uintptr_t next = (uintptr_t)o.w + ROWS * o.w_stride;
     for (; o.blocks; o.blocks--, o.w += block, o.x += sizeof(qig_block_a8), o.offsets += o.offset_stride) {
-        if (ahead) prefetch(next, ROWS * block), next += ROWS * block;
+        if (fetch) prefetch(next, ROWS * block), next += ROWS * block;
         const rows16 rows = t == Q4_0 ? load_q4_0(o.w, o.w_stride) : load_q8_0(o.w, o.w_stride);
         EACH_COLUMN(BEGIN_BLOCK)
         if (columns <= SPLIT) {
@@ -161,9 +163,9 @@ QIG_INLINE void tile(const weight_type t, const int columns, operands o, size_t 
 }
 
 #define TILE(m) \
-    case m: tile(t, m, o, ahead, keep); break;
+    case m: tile(t, m, o, fetch, keep); break;
 
-QIG_INLINE void tile_of(const weight_type t, int columns, operands o, size_t ahead, __mmask16 keep) {
+QIG_INLINE void tile_of(const weight_type t, int columns, operands o, int fetch, __mmask16 keep) {
     switch (columns) {
         TILE(1)
         TILE(2)
@@ -197,7 +199,7 @@ QIG_INLINE operands at(operands o, int row, int column) {
 }
 
 /* Rows row0..row1 of one group of columns and one segment of k. */
-QIG_INLINE void part(const weight_type t, operands o, size_t ahead, int row0, int row1, int columns) {
+QIG_INLINE void part(const weight_type t, operands o, int fetch, int row0, int row1, int columns) {
     const __m256i offset = _mm256_set1_epi8((char)(t == Q4_0 ? 8 : 128));
     int32_t offsets[OFFSETS];
     for (int c = 0; c < columns; c++)
@@ -216,7 +218,7 @@ QIG_INLINE void part(const weight_type t, operands o, size_t ahead, int row0, in
     for (int r = row0; r < row1; r += ROWS) {
         const int first = r + ROWS <= row1 ? r : row1 - ROWS;
         const __mmask16 keep = (__mmask16)(0xffffu << (r - first)); /* rows of the tile before are not added to twice */
-        for (int c = 0; c < columns; c += width) tile_of(t, c + width <= columns ? width : columns - c, at(o, first, c), c ? 0 : ahead, keep);
+        for (int c = 0; c < columns; c += width) tile_of(t, c + width <= columns ? width : columns - c, at(o, first, c), fetch && !c, keep);
     }
 }
 
@@ -231,7 +233,7 @@ QIG_INLINE void matmul(const weight_type t, operands o, int row0, int row1, int 
             p.x += (size_t)b * sizeof(qig_block_a8);
             p.blocks = b + segment <= o.blocks ? segment : o.blocks - b;
             p.more = b > 0;
-            part(t, p, p.blocks == o.blocks ? prefetch_distance(o.w_stride) : 0, row0, row1, columns);
+            part(t, p, p.blocks == o.blocks, row0, row1, columns);
             b += segment;
         } while (b < o.blocks);
     }
