@@ -9,6 +9,7 @@
  * eight vpdpbusd with four of its activations broadcast from memory, one conversion and one fma: nothing is summed across lanes.
  * Integers: u a accumulates in int32 from - offset sum_i a, which is made once a call and column: exact (u is at most 255).
  * Floats: acc = fma(float(sum), d_w d_a, acc) over the blocks in order, the same for every tile.
+ * Cost on Zen 4: a column adds ten cycles of the multiplying pipes to a block of 16 rows, turning it takes about 25 once.
  */
 #include "../kernels.h"
 
@@ -21,7 +22,7 @@ enum {
     ROWS = 16,      /* of a tile */
     COLUMNS = 8,    /* of a tile at most */
     SPLIT = 2,      /* columns of a tile at most whose dots run in two chains */
-    GROUP = 32,     /* columns that go through a tile's rows while these are in the first-level cache, at most */
+    GROUP = 32,     /* columns at most that go through the rows of a tile while those are in the cache */
     OFFSETS = 4096  /* 16 KB of the stack: columns of a group times blocks of a segment of k */
 };
 
