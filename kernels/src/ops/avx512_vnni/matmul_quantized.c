@@ -9,7 +9,7 @@
  * eight vpdpbusd with four of its activations broadcast from memory, one conversion and one fma: nothing is summed across lanes.
  * Integers: u a accumulates in int32 from - offset sum_i a, which is made once a call and column: exact (u is at most 255).
  * Floats: acc = fma(float(sum), d_w d_a, acc) over the blocks in order, the same for every tile.
- * Cost on Zen 4: a column adds ten cycles of the multiplying pipes to a block of 16 rows, turning it takes about 25 once.
+ * Cost on Zen 4, by count: a column adds ten cycles of the multiplying pipes to a block of 16 rows; turning it, once, takes about 25.
  */
 #include "../kernels.h"
 
