@@ -2,12 +2,15 @@
  *
  *   qig-kernels-bench SHAPES [ISA] [OP]      SHAPES: bench/shapes.txt;  ISA: a kernel set (default: the best here) or "all";  OP: one operation
  *
+ * A set's kernels are those that it runs, inherited ones too; "all" times every kernel once. A product of n > 1 columns is shown against its n = 1,
+ * timed by turns with it.
  * Matrices and caches are taken in turn from a buffer larger than any cache, so what they need comes from main memory, as in decode. A row's ceiling is the
  * read bandwidth of as large a buffer, the mean of before and after it. Times are medians of 7 trials; GB/s counts the matrix or cache, GMAC/s multiply-accumulates.
  */
 #include "ops/kernels.h"
 #include "qig.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +18,7 @@
 
 typedef void any_fn(void);
 
-enum { TRIALS = 7, POOL_MB = 256, MAX_SIZES = 3 };
+enum { TRIALS = 7, POOL_MB = 256, MAX_SIZES = 3, MAX_TURNS = 2 };
 
 static const double TRIAL_SECONDS = 0.05;
 static const size_t POOL = (size_t)POOL_MB << 20;
@@ -28,6 +31,7 @@ typedef struct {
 
 typedef struct {
     double seconds, bytes, macs; /* of one call */
+    double one_column;           /* seconds of the same product with one column, timed by turns; 0: none */
 } timing;
 
 static double now(void) {
@@ -61,22 +65,33 @@ static int by_value(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* Median seconds of a call. Each call gets the next copy of its data, of which the pool holds `copies`. */
+/* Median seconds of a call in each of m contexts, tried by turns. Each call gets the next copy of its data, of which the pool holds `copies`. */
+static void medians(void (*call)(void *context, int copy), void *const *contexts, int m, int copies, double *seconds) {
+    double trial[MAX_TURNS][TRIALS];
+    int calls[MAX_TURNS] = {0}, copy = 0;
+    for (int i = 0; i < m; i++) { /* a round to count with, and to warm up */
+        const double start = now();
+        while (now() - start < TRIAL_SECONDS) {
+            call(contexts[i], copy = (copy + 1) % copies);
+            calls[i]++;
+        }
+    }
+    for (int t = 0; t < TRIALS; t++)
+        for (int i = 0; i < m; i++) {
+            const double begin = now();
+            for (int c = 0; c < calls[i]; c++) call(contexts[i], copy = (copy + 1) % copies);
+            trial[i][t] = (now() - begin) / calls[i];
+        }
+    for (int i = 0; i < m; i++) {
+        qsort(trial[i], TRIALS, sizeof *trial[i], by_value);
+        seconds[i] = trial[i][TRIALS / 2];
+    }
+}
+
 static double median_seconds(void (*call)(void *context, int copy), void *context, int copies) {
-    double trial[TRIALS];
-    int calls = 0, copy = 0;
-    const double start = now();
-    while (now() - start < TRIAL_SECONDS) { /* a round to count with, and to warm up */
-        call(context, copy = (copy + 1) % copies);
-        calls++;
-    }
-    for (int t = 0; t < TRIALS; t++) {
-        const double begin = now();
-        for (int i = 0; i < calls; i++) call(context, copy = (copy + 1) % copies);
-        trial[t] = (now() - begin) / calls;
-    }
-    qsort(trial, TRIALS, sizeof *trial, by_value);
-    return trial[TRIALS / 2];
+    double seconds;
+    medians(call, &context, 1, copies, &seconds);
+    return seconds;
 }
 
 static int copies_of(size_t bytes) { return bytes && bytes < POOL ? (int)(POOL / bytes) : 1; }
@@ -126,7 +141,11 @@ static timing bench_matmul(any_fn *f, const shape *s, size_t block, size_t width
         qig_quantize_a8__ref(x, (qig_block_a8 *)(void *)c.x, k * n);
     }
     c.y = random_floats((size_t)rows * (size_t)n, 0.0f, 0.0f);
-    const timing t = {median_seconds(call_matmul, &c, copies_of(bytes)), (double)bytes, (double)k * rows * n};
+    matmul_call alone = c;
+    alone.n = 1;
+    double seconds[2] = {0.0, 0.0};
+    medians(call_matmul, (void *[]){&c, &alone}, n > 1 ? 2 : 1, copies_of(bytes), seconds);
+    const timing t = {seconds[0], (double)bytes, (double)k * rows * n, seconds[1]};
     if (block) free(c.x);
     free(x);
     free(c.y);
@@ -171,7 +190,7 @@ static timing bench_sum_rows(any_fn *f, const shape *s, size_t block, size_t wid
             if ((int)(rng() % (uint32_t)(c.rows - r)) < left) c.units[(list + 1) * c.active - left--] = r;
     c.a = random_floats((size_t)c.active, 0.1f, 1.0f);
     c.y = random_floats((size_t)c.columns, 0.0f, 0.0f);
-    const timing t = {median_seconds(call_sum_rows, &c, copies_of(bytes)), (double)c.row_bytes * c.active, (double)c.columns * c.active};
+    const timing t = {median_seconds(call_sum_rows, &c, copies_of(bytes)), (double)c.row_bytes * c.active, (double)c.columns * c.active, 0.0};
     free(c.units), free(c.a), free(c.y);
     return t;
 }
@@ -225,7 +244,7 @@ static timing bench_cache(any_fn *f, void (*call)(void *, int), int c, int keys,
     x.o = random_floats(longest, 0.0f, 0.0f);
     x.q = checked(malloc((size_t)c + 1));
     for (int i = 0; i < c; i++) x.q[i] = (int8_t)(rng() % 255 - 127);
-    const timing t = {median_seconds(call, &x, copies_of(x.bytes)), (double)x.bytes, (double)c * keys};
+    const timing t = {median_seconds(call, &x, copies_of(x.bytes)), (double)x.bytes, (double)c * keys, 0.0};
     free(x.x), free(x.scales), free(x.o), free(x.q);
     return t;
 }
@@ -274,7 +293,7 @@ static timing bench_vector(any_fn *f, void (*call)(void *, int), const shape *s)
     const size_t n = (size_t)s->size[0];
     vector_call c = {f, s->size[0], random_floats(n, -1.0f, 1.0f), random_floats(n, 0.5f, 1.0f), random_floats(n, 0.0f, 0.0f), NULL};
     c.out = checked(malloc(2 * n + sizeof(qig_block_a8)));
-    const timing t = {median_seconds(call, &c, 1), 0.0, 0.0};
+    const timing t = {median_seconds(call, &c, 1), 0.0, 0.0, 0.0};
     free(c.x), free(c.g), free(c.y), free(c.out);
     return t;
 }
@@ -290,8 +309,9 @@ static const struct {
     const char *op, *isa, *name;
     any_fn *kernel;
     timing (*bench)(any_fn *, const shape *);
+    size_t field; /* offset in qig_ops */
 } kernels[] = {
-#define QIG_KERNEL(op, contract, isa) {#op, #isa, "qig_" #op "__" #isa, (any_fn *)qig_##op##__##isa, bench_##op},
+#define QIG_KERNEL(op, contract, isa) {#op, #isa, "qig_" #op "__" #isa, (any_fn *)qig_##op##__##isa, bench_##op, offsetof(qig_ops, op)},
 #include "../kernels.inc"
 #undef QIG_KERNEL
 };
@@ -299,6 +319,12 @@ enum { N_KERNELS = sizeof kernels / sizeof *kernels };
 
 static int sizes_wanted(const char *op) {
     return !strncmp(op, "matmul", 6) || !strncmp(op, "sum_rows", 8) ? 3 : !strncmp(op, "overlap", 7) || !strncmp(op, "mix", 3) ? 2 : 1;
+}
+
+static int runs(const qig_ops *set, int i) {
+    any_fn *f;
+    memcpy(&f, (const char *)set + kernels[i].field, sizeof f);
+    return f == kernels[i].kernel;
 }
 
 static void print_row(int i, const shape *s) {
@@ -312,6 +338,7 @@ static void print_row(int i, const shape *s) {
         const double rate = t.bytes / t.seconds;
         printf(" %8.2f %8.2f %5.0f%% %9.2f", rate * 1e-9, ceiling * 1e-9, 100.0 * rate / ceiling, t.macs / t.seconds * 1e-9);
     }
+    if (t.one_column > 0.0) printf(" %6.2f", t.seconds / t.one_column);
     putchar('\n');
     fflush(stdout);
 }
@@ -330,7 +357,7 @@ int main(int argc, char **argv) {
     FILE *file = fopen(argv[1], "r");
     if (!file) return fail("cannot open the shapes file", argv[1]);
     pool = checked(malloc(POOL));
-    printf("%-28s %-18s %11s %8s %8s %6s %9s\n", "kernel", "shape", "us", "GB/s", "ceiling", "of it", "GMAC/s");
+    printf("%-28s %-18s %11s %8s %8s %6s %9s %6s\n", "kernel", "shape", "us", "GB/s", "ceiling", "of it", "GMAC/s", "of n=1");
 
     char line[256];
     int rows = 0;
@@ -347,7 +374,7 @@ int main(int argc, char **argv) {
         for (int i = 0; i < N_KERNELS; i++) {
             if (strcmp(op, kernels[i].op)) continue;
             known = 1;
-            if (all ? qig_ops_get(kernels[i].isa) != NULL : !strcmp(kernels[i].isa, set->isa)) print_row(i, &s), rows++;
+            if (all ? qig_ops_get(kernels[i].isa) != NULL : runs(set, i)) print_row(i, &s), rows++;
         }
         if (!known) return fail("unknown operation", op);
     }

@@ -1,5 +1,5 @@
 # Sources by the flags they are compiled with, relative to kernels/. Every list is compiled with -ffp-contract=off.
-# QIG_SRC_OPS_AVX2 on x86_64 only, QIG_SRC_OPS_NEON on aarch64 only: kernels.inc names their kernels there.
+# QIG_SRC_OPS_AVX2 and QIG_SRC_OPS_AVX512_VNNI on x86_64 only, QIG_SRC_OPS_NEON on aarch64 only: kernels.inc names their kernels there.
 set(QIG_SRC_COMMON
   src/cpu.c
   src/ops/common.c
@@ -28,6 +28,10 @@ set(QIG_SRC_OPS_AVX2
   src/ops/avx2/vector.c)
 set(QIG_FLAGS_AVX2 -mavx2 -mfma -mf16c)
 
+set(QIG_SRC_OPS_AVX512_VNNI
+  src/ops/avx512_vnni/matmul_quantized.c)
+set(QIG_FLAGS_AVX512_VNNI -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx2 -mfma -mf16c)
+
 set(QIG_SRC_OPS_NEON
   src/ops/neon/matmul_float.c
   src/ops/neon/matmul_q4_0.c
@@ -40,8 +44,9 @@ set(QIG_SRC_OPS_NEON
   src/ops/neon/vector.c)
 
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
-  set(QIG_SRC_OPS_SIMD ${QIG_SRC_OPS_AVX2})
+  set(QIG_SRC_OPS_SIMD ${QIG_SRC_OPS_AVX2} ${QIG_SRC_OPS_AVX512_VNNI})
   set_source_files_properties(${QIG_SRC_OPS_AVX2} PROPERTIES COMPILE_OPTIONS "${QIG_FLAGS_AVX2}")
+  set_source_files_properties(${QIG_SRC_OPS_AVX512_VNNI} PROPERTIES COMPILE_OPTIONS "${QIG_FLAGS_AVX512_VNNI}")
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64|ARM64)$")
   set(QIG_SRC_OPS_SIMD ${QIG_SRC_OPS_NEON})
 else()

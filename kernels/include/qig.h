@@ -48,7 +48,7 @@ typedef struct {
     uint64_t n_params;     /* weights in tensors */
     uint64_t file_bytes;   /* size of the mapped file */
     uint64_t weight_bytes; /* bytes of weights that one decode step reads (all tensors but the draft's and the embedding's unread rows) */
-    const char *architecture, *name, *isa; /* isa: the kernel set chosen, "ref", "neon", "avx2", ... */
+    const char *architecture, *name, *isa; /* isa: the kernel set chosen, "ref", "neon", "avx2", "avx512_vnni", ... */
     const char *file_type;                 /* dominant type of the 2-D tensors, "Q4_0", "F32", ... */
 } qig_model_info;
 
@@ -75,7 +75,7 @@ QIG_API int64_t qig_model_tensor_count(const qig_model *m);
 QIG_API int qig_model_tensor(const qig_model *m, int64_t i, qig_tensor_info *out);
 /* String metadata by key ("tokenizer.chat_template"), NULL where absent or no string; *len without the terminator (none is promised). */
 QIG_API const char *qig_model_meta_str(const qig_model *m, const char *key, size_t *len);
-/* Kernel sets this build and CPU can run, best first, separated by commas: "avx2,ref". */
+/* Kernel sets this build and CPU can run, best first, separated by commas: "avx512_vnni,avx2,ref". */
 QIG_API const char *qig_isa_list(void);
 
 /* --- text ------------------------------------------------------------------------------------------------------------------------ */

@@ -14,9 +14,14 @@ unsigned qig_cpu_features(void) {
     const unsigned fma = 1u << 12, osxsave = 1u << 27, avx = 1u << 28, f16c = 1u << 29, leaf1 = fma | osxsave | avx | f16c;
     unsigned a, b, c, d;
     if (!__get_cpuid(1, &a, &b, &c, &d) || (c & leaf1) != leaf1) return 0;
-    if ((read_xcr0() & 6u) != 6u) return 0; /* the system saves xmm and ymm */
-    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return 0;
-    return b & (1u << 5) ? QIG_CPU_AVX2 : 0u;
+    const unsigned long long saved = read_xcr0();
+    if ((saved & 6u) != 6u) return 0; /* the system saves xmm and ymm */
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b & 1u << 5)) return 0;
+    /* F, DQ, BW, VL and, in ecx, VNNI: an AVX-512 of the first generation has no VNNI. The system must save opmasks and both parts of zmm as well:
+     * a kernel or hypervisor may leave them out while cpuid still tells of the instructions. */
+    const unsigned avx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31, vnni = 1u << 11;
+    const int wide = (saved & 0xe0u) == 0xe0u && (b & avx512) == avx512 && c & vnni;
+    return QIG_CPU_AVX2 | (wide ? QIG_CPU_AVX512_VNNI : 0u);
 }
 
 #elif defined(__aarch64__)

@@ -142,18 +142,21 @@ static void matmul_not_finite(qig_matmul_fn *matmul, weight_type t, int k) {
 }
 
 static void test_matmul(any_fn *f, weight_type t) {
-    static const int quantized_k[] = {32, 64, 96, 160, 416, 1056}, plain_k[] = {1, 7, 8, 33, 77, 99, 200, 264}, tokens[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 17};
-    static const int rows[][2] = {{0, 1}, {0, 4}, {1, 6}, {3, 11}, {2, 19}, {5, 5}};
+    static const int quantized_k[] = {32, 64, 96, 160, 416, 1056}, plain_k[] = {1, 7, 8, 33, 77, 99, 200, 264}, tokens[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 17, 33};
+    static const int rows[][2] = {{0, 1}, {0, 4}, {1, 6}, {3, 11}, {2, 19}, {3, 19}, {1, 34}, {5, 5}};
     qig_matmul_fn *matmul = (qig_matmul_fn *)f;
     const int *ks = t <= Q8_0 ? quantized_k : plain_k, nk = t <= Q8_0 ? 6 : 8;
     for (int i = 0; i < nk; i++) {
-        for (int r = 0; r < 6; r++)
-            for (int n = 0; n < 10; n++) matmul_case(matmul, t, ks[i], rows[r][0], rows[r][1], tokens[n], RANDOM);
+        for (int r = 0; r < 8; r++)
+            for (int n = 0; n < 11; n++) matmul_case(matmul, t, ks[i], rows[r][0], rows[r][1], tokens[n], RANDOM);
         matmul_case(matmul, t, ks[i], 1, 8, 3, UNIT_SCALES);
         matmul_case(matmul, t, ks[i], 0, 7, 2, EXTREMES);
         matmul_case(matmul, t, ks[i], 0, 6, 3, ZERO_INPUT);
         matmul_not_finite(matmul, t, ks[i]);
     }
+    /* more blocks than a kernel may take of many tokens at once: tiles over whole and over partial sums, a last tile of rows that overlaps another */
+    for (int n = 31; n < 34; n++) matmul_case(matmul, t, 8480, 1, 24, n, RANDOM);
+    matmul_case(matmul, t, 8480, 2, 9, 32, RANDOM);
 }
 static void test_matmul_q4_0(any_fn *f) { test_matmul(f, Q4_0); }
 static void test_matmul_q8_0(any_fn *f) { test_matmul(f, Q8_0); }

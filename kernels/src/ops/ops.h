@@ -96,7 +96,7 @@ typedef struct {
 /* The kernel set named isa, or the best one this CPU runs for NULL or "auto"; NULL when there is none of that name here.
  * A set takes each operation from its own ISA, else from the next lower one of the ladder. */
 const qig_ops *qig_ops_get(const char *isa);
-/* "avx2,ref" */
+/* "avx512_vnni,avx2,ref" */
 const char *qig_ops_list(void);
 
 /* Symmetric int8 of one vector, half to even: q = rint(x * 127 / amax). Returns the scale that makes q a unit vector, 1 / ||q|| (0 for a zero

@@ -19,6 +19,7 @@
 
 #define TAKE_ref FIELD
 #define TAKE_avx2 SKIP
+#define TAKE_avx512_vnni SKIP
 #define TAKE_neon SKIP
 static const qig_ops set_ref = {.isa = "ref",
 #include "../../kernels.inc"
@@ -28,6 +29,11 @@ static const qig_ops set_ref = {.isa = "ref",
 #undef TAKE_avx2
 #define TAKE_avx2 FIELD
 static const qig_ops set_avx2 = {.isa = "avx2",
+#include "../../kernels.inc"
+};
+#undef TAKE_avx512_vnni
+#define TAKE_avx512_vnni FIELD
+static const qig_ops set_avx512_vnni = {.isa = "avx512_vnni",
 #include "../../kernels.inc"
 };
 #endif
@@ -47,6 +53,7 @@ static const struct {
     const char *list;
 } ladder[] = {
 #if defined(__x86_64__)
+    {QIG_CPU_AVX2 | QIG_CPU_AVX512_VNNI, &set_avx512_vnni, "avx512_vnni,avx2,ref"},
     {QIG_CPU_AVX2, &set_avx2, "avx2,ref"},
 #endif
 #if defined(__aarch64__)
