@@ -64,6 +64,7 @@ QIG_INLINE void overlaps(const int8_t *q, float qs, const int8_t *k, size_t k_st
 void qig_overlap_i8__avx512_vnni(const int8_t *q, float qs, const int8_t *k, size_t k_stride, const float *ks, int c, int n, float *o) {
     if (c == 2 * STEP) overlaps(q, qs, k, k_stride, ks, 2, 0, n, o);
     else if (c == STEP) overlaps(q, qs, k, k_stride, ks, 1, 0, n, o);
+    else if (c == STEP / 2) overlaps(q, qs, k, k_stride, ks, 0, 0xffffffffu, n, o);
     else if (c == 4 * STEP) overlaps(q, qs, k, k_stride, ks, 4, 0, n, o);
     else overlaps(q, qs, k, k_stride, ks, c / STEP, ~(~0ull << c % STEP), n, o);
 }
