@@ -3,11 +3,12 @@
  *   o[j] = min(1, (qs * ks[j]) * sum_i q[i] k[j * k_stride + i])      integers exact, the same bits as ref
  *
  * q: c entries;  k: n rows, k_stride entries apart (k_stride >= c), any int8;  ks: n scales;  o: n floats. Any c, n; no alignment; a NaN stays one.
- * Features: AVX512F, BW, VNNI. Sixteen keys at a time, 64 entries of each a step; a last partial step is a masked load, a last partial group of keys
- * repeats its last key and drops the result.
+ * Features: AVX512F, BW, VNNI. Sixteen keys share one tree of sums across lanes, but each is read whole before the next: sixteen rows side by side are more
+ * streams than hardware prefetchers follow, and from memory that cost half of the bandwidth. A last partial 64 entries are masked loads, a last partial
+ * sixteen keys repeat the last key and drop the result.
  * vpdpbusd takes an unsigned and a signed operand: the key is the unsigned one, as k + 128, because its surplus, 128 sum_i q[i], is then the same for all keys:
  * every sum starts from minus that. (With the query as the unsigned one each key would need its own sum, a second dot instead of a xor.)
- * Integers: modulo 2^32, so the surplus costs no range: exact where the sum itself is an int32 (c <= 131071). The sixteen sums across lanes are one tree.
+ * Integers: modulo 2^32, so the surplus costs no range: exact where the sum itself is an int32 (c <= 131071).
  */
 #include "../kernels.h"
 
@@ -27,7 +28,7 @@ QIG_INLINE __m512i add128(__m512i a, __m512i b) { return _mm512_add_epi32(_mm512
 /* Row r of a group of m, the last one for those past the end. */
 QIG_INLINE const int8_t *row(const int8_t *k, size_t stride, int r, int m) { return k + (size_t)(r < m ? r : m - 1) * stride; }
 
-/* minus the surplus, in any lanes, + the dot of one key: steps whole steps and, in the lanes of rest, a partial one. */
+/* start + the dot of one key, spread over the lanes: `steps` whole steps and, in the entries of rest, a partial one. */
 QIG_INLINE __m512i dot(const int8_t *q, const int8_t *k, int steps, __mmask64 rest, __m512i start) {
     const __m512i sign = _mm512_set1_epi8((char)0x80);
     for (int i = 0; i < steps; i++, q += STEP, k += STEP)
@@ -61,6 +62,7 @@ QIG_INLINE void overlaps(const int8_t *q, float qs, const int8_t *k, size_t k_st
     }
 }
 
+/* Common widths are compiled apart: their query stays in registers and no loop is left. */
 void qig_overlap_i8__avx512_vnni(const int8_t *q, float qs, const int8_t *k, size_t k_stride, const float *ks, int c, int n, float *o) {
     if (c == 2 * STEP) overlaps(q, qs, k, k_stride, ks, 2, 0, n, o);
     else if (c == STEP) overlaps(q, qs, k, k_stride, ks, 1, 0, n, o);

@@ -19,8 +19,15 @@
 
 enum { LANES = 16 };
 
-/* Round half to even, as the float it stands for. */
+/* To whole numbers, half to even. */
 #define NEAREST (_MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
+
+/* Sum of 16 lanes, always as halves added to each other: what a compiler makes of its reduction is its own affair. */
+QIG_INLINE float sum16(__m512 v) {
+    v = _mm512_add_ps(v, _mm512_shuffle_f32x4(v, v, 0x4e));
+    const __m128 t = _mm_add_ps(_mm512_castps512_ps128(v), _mm512_extractf32x4_ps(v, 1)), u = _mm_add_ps(t, _mm_movehl_ps(t, t));
+    return _mm_cvtss_f32(_mm_add_ss(u, _mm_shuffle_ps(u, u, 1)));
+}
 
 /* exp(x) in the lanes of keep, 0 in the others and where x is below QIG_EXP_LOWEST; NaN stays one. */
 QIG_INLINE __m512 exp16(__mmask16 keep, __m512 x) {
@@ -101,7 +108,7 @@ int qig_score__avx512_vnni(float *o, int n, const qig_score_params *p, float *su
         passed += __builtin_popcount((unsigned)near);
         _mm512_mask_storeu_ps(o + j, all, a);
     }
-    *sum = _mm512_reduce_add_ps(total);
-    *sum2 = _mm512_reduce_add_ps(total2);
+    *sum = sum16(total);
+    *sum2 = sum16(total2);
     return passed;
 }
