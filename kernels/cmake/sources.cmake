@@ -29,7 +29,10 @@ set(QIG_SRC_OPS_AVX2
 set(QIG_FLAGS_AVX2 -mavx2 -mfma -mf16c)
 
 set(QIG_SRC_OPS_AVX512_VNNI
-  src/ops/avx512_vnni/matmul_quantized.c)
+  src/ops/avx512_vnni/matmul_quantized.c
+  src/ops/avx512_vnni/mix.c
+  src/ops/avx512_vnni/overlap.c
+  src/ops/avx512_vnni/score.c)
 set(QIG_FLAGS_AVX512_VNNI -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx2 -mfma -mf16c)
 
 set(QIG_SRC_OPS_NEON

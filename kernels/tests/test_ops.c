@@ -413,8 +413,8 @@ static void test_logit_part(any_fn *f) {
 
 /* --- attention ------------------------------------------------------------------------------------------------------------------- */
 
-static const int widths[] = {1, 2, 15, 16, 31, 32, 33, 64, 72, 77, 99, 128};
-static const int key_counts[] = {0, 1, 2, 3, 4, 5, 7, 9, 17};
+static const int widths[] = {1, 2, 15, 16, 31, 32, 33, 64, 72, 77, 99, 128, 191, 256, 260};
+static const int key_counts[] = {0, 1, 2, 3, 4, 5, 7, 9, 15, 16, 17, 33};
 enum { N_WIDTHS = sizeof widths / sizeof *widths, N_KEY_COUNTS = sizeof key_counts / sizeof *key_counts };
 
 static size_t span(int n, size_t stride, int c) { return n ? (size_t)(n - 1) * stride + (size_t)c : 0; }
@@ -541,11 +541,11 @@ static void score_case(qig_score_fn *score, const float *overlaps, int n, const 
 }
 
 static void test_score(any_fn *f) {
-    static const int ns[] = {0, 1, 2, 3, 7, 8, 9, 10, 16, 17, 33, 100, 300};
+    static const int ns[] = {0, 1, 2, 3, 7, 8, 9, 10, 15, 16, 17, 32, 33, 100, 300};
     static float o[MAX_KEYS];
     static int32_t positions[MAX_KEYS];
     qig_score_fn *score = (qig_score_fn *)f;
-    for (int i = 0; i < 13; i++)
+    for (int i = 0; i < (int)(sizeof ns / sizeof *ns); i++)
         for (int v = 0; v < 48; v++) {
             const int n = ns[i], ties = v >= 32, wide = v >= 16;
             qig_score_params p = {.metric = v & 1 ? QIG_METRIC_FISHER_RAO : QIG_METRIC_BURES, .scale = wide ? 4.0f : 12.0f, .slope = v & 2 ? 0.04f : 0.0f,
@@ -602,6 +602,8 @@ static void mix_case(qig_mix_i8_fn *i8, qig_mix_f32_fn *f32, int c, int n) {
     int8_t *q = guarded(i8 ? entries : 0);
     for (size_t e = 0; i8 && e < entries; e++) q[e] = (int8_t)rng_int(-128, 127);
     for (int j = 0; j < n; j += 3) a[j] = 0.0f;
+    for (int j = 40; j < n - 40; j++) /* runs of zeros longer than a register, as gates leave them */
+        if (j / 40 & 1) a[j] = 0.0f;
     if (n) { /* a row of weight zero is not read: not even a NaN shows */
         vs[0] = NAN;
         if (f32) v[c / 2] = NAN;
@@ -628,8 +630,11 @@ static void mix_case(qig_mix_i8_fn *i8, qig_mix_f32_fn *f32, int c, int n) {
     release_buffers();
 }
 static void test_mix_i8(any_fn *f) {
-    for (int i = 0; i < N_WIDTHS; i++)
+    for (int i = 0; i < N_WIDTHS; i++) {
         for (int m = 0; m < N_KEY_COUNTS; m++) mix_case((qig_mix_i8_fn *)f, NULL, widths[i], key_counts[m]);
+        for (int n = 255; n < 258; n++) mix_case((qig_mix_i8_fn *)f, NULL, widths[i], n); /* a kernel may go by blocks of keys */
+        mix_case((qig_mix_i8_fn *)f, NULL, widths[i], 530);
+    }
 }
 static void test_mix_f32(any_fn *f) {
     for (int i = 0; i < N_WIDTHS; i++)
