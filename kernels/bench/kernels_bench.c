@@ -289,6 +289,12 @@ static void call_dot(void *context, int copy) {
     c->y[0] = ((qig_dot_fn *)c->f)(c->x, c->g, c->n);
 }
 
+static void call_logit_part(void *context, int copy) {
+    const vector_call *c = context;
+    (void)copy;
+    ((qig_logit_part_fn *)c->f)(c->x, c->n, c->out);
+}
+
 static timing bench_vector(any_fn *f, void (*call)(void *, int), const shape *s) {
     const size_t n = (size_t)s->size[0];
     vector_call c = {f, s->size[0], random_floats(n, -1.0f, 1.0f), random_floats(n, 0.5f, 1.0f), random_floats(n, 0.0f, 0.0f), NULL};
@@ -302,6 +308,7 @@ static timing bench_rmsnorm(any_fn *f, const shape *s) { return bench_vector(f, 
 static timing bench_relu2(any_fn *f, const shape *s) { return bench_vector(f, call_relu2, s); }
 static timing bench_add(any_fn *f, const shape *s) { return bench_vector(f, call_add, s); }
 static timing bench_dot(any_fn *f, const shape *s) { return bench_vector(f, call_dot, s); }
+static timing bench_logit_part(any_fn *f, const shape *s) { return bench_vector(f, call_logit_part, s); }
 
 /* --- the rows -------------------------------------------------------------------------------------------------------------------- */
 
