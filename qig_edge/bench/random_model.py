@@ -1,4 +1,4 @@
-"""A GGUF of a preset's shape with random weights at Q4_0: what a model of that size costs, before anybody trained it.
+"""A GGUF of a preset's shape with random weights, all of one type: what a model of that size costs, before anybody trained it.
 
 Weights keep the variance of their layer's input, so that activations stay finite; the tokenizer has the bytes and made-up merges.
 """
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 CONTROL = ("<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
 BLOCK = 32
-# standard deviation of a nibble drawn evenly from 0..15
-NIBBLE_STD = (255 / 12) ** 0.5
+TYPES = ("q4_0", "q8_0")
+# standard deviations of a nibble drawn evenly from 0..15, of a byte from -128..127
+NIBBLE_STD, BYTE_STD = (255 / 12) ** 0.5, (65535 / 12) ** 0.5
 MAKE = 2  # counted up when the file made from the same preset changes
 
 
@@ -39,19 +40,23 @@ def cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or default) / "qig-edge"
 
 
-def random_model(preset: str, folder: Path | None = None, progress: Callable[[int, int], None] | None = None) -> Path:
-    """Path of the random Q4_0 model of a preset's shape, made in the cache folder where it is not there yet.
+def random_model(
+    preset: str, folder: Path | None = None, progress: Callable[[int, int], None] | None = None, kind: str = "q4_0"
+) -> Path:
+    """Path of the random model of a preset's shape, of a type of TYPES, made in the cache folder where it is not there yet.
 
-    Raises ConfigError for an unknown preset, a transformer twin (another architecture), or widths that Q4_0 blocks do not divide.
+    Raises ConfigError for an unknown preset or type, a transformer twin (another architecture), or widths that blocks do not divide.
     """
+    if kind not in TYPES:
+        raise ConfigError(f"type '{kind}' must be one of {', '.join(TYPES)}")
     config = preset_model(preset)
     if config.attention != "qfi" or not config.basin_dim:
         raise ConfigError(f"preset '{preset}' is a dense twin: --random makes QIG models only")
-    mark = hashlib.sha256(json.dumps([MAKE, config.to_dict()], sort_keys=True).encode()).hexdigest()[:12]
-    path = (folder or cache_dir()) / f"random-{preset}-{mark}.gguf"
+    mark = hashlib.sha256(json.dumps([MAKE, kind, config.to_dict()], sort_keys=True).encode()).hexdigest()[:12]
+    path = (folder or cache_dir()) / f"random-{Path(preset).stem}-{kind}-{mark}.gguf"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_random(config, f"random-{preset}", path, progress)
+        write_random(config, f"random-{Path(preset).stem}", path, progress, kind=kind)
     return path
 
 
@@ -61,7 +66,12 @@ def matrices(config: ModelConfig) -> dict[str, tuple[int, int]]:
 
 
 def write_random(
-    config: ModelConfig, name: str, path: Path, progress: Callable[[int, int], None] | None = None, seed: int = 0
+    config: ModelConfig,
+    name: str,
+    path: Path,
+    progress: Callable[[int, int], None] | None = None,
+    seed: int = 0,
+    kind: str = "q4_0",
 ) -> None:
     """Writes the model; `path` appears whole or not at all. progress(done, total) counts matrices."""
     import gguf
@@ -70,12 +80,12 @@ def write_random(
     shapes = matrices(config)
     odd = sorted({width for _, width in shapes.values() if width % BLOCK})
     if odd:
-        raise ConfigError(f"{name}: rows of {odd[0]} weights do not divide into Q4_0 blocks of {BLOCK}")
+        raise ConfigError(f"{name}: rows of {odd[0]} weights do not divide into blocks of {BLOCK}")
     rng = np.random.default_rng(seed)
     with replacing(path) as partial:
         writer = gguf.GGUFWriter(partial, "qig")
         with _closing(writer):
-            _write_all(writer, config, name, shapes, rng, progress)
+            _write_all(writer, config, name, shapes, rng, kind, progress)
 
 
 @contextlib.contextmanager
@@ -94,16 +104,18 @@ def _write_all(
     name: str,
     shapes: dict[str, tuple[int, int]],
     rng: np.random.Generator,
+    kind: str,
     progress: Callable[[int, int], None] | None,
 ) -> None:
     import gguf
 
     # every token runs every block with its deep feed-forward: what depth saves hangs on trained weights
     thresholds = dataclasses.replace(Thresholds.of(config), regime_low=0.0, regime_high=1.0)
-    add_model_keys(writer, config, thresholds, "MOSTLY_Q4_0", name)
+    add_model_keys(writer, config, thresholds, f"MOSTLY_{kind.upper()}", name)
     _write_tokenizer(writer, config)
     for done, (tensor, (rows, width)) in enumerate(shapes.items()):
-        writer.add_tensor(tensor, _random_q4_0(rng, rows, width), raw_dtype=gguf.GGMLQuantizationType.Q4_0)
+        data = _random_blocks(rng, rows, width, kind)
+        writer.add_tensor(tensor, data, raw_dtype=gguf.GGMLQuantizationType[kind.upper()])
         if progress:
             progress(done + 1, len(shapes))
     for plain in tensor_names(config):
@@ -126,15 +138,15 @@ def _plain(tensor: TensorName, config: ModelConfig) -> np.ndarray:
     return np.full(tensor.shape, config.temperature_init if kind == "attn_temp" else 0.0 if off else 1.0, np.float32)
 
 
-def _random_q4_0(rng: np.random.Generator, rows: int, width: int) -> np.ndarray:
-    """uint8[rows, bytes]: blocks of an fp16 scale and 32 nibbles, weights of standard deviation 1 / sqrt(width)."""
+def _random_blocks(rng: np.random.Generator, rows: int, width: int, kind: str) -> np.ndarray:
+    """uint8[rows, bytes]: blocks of an fp16 scale and 32 nibbles or bytes, weights of standard deviation 1 / sqrt(width)."""
     import numpy as np
 
-    blocks = rows * width // BLOCK
-    out = np.empty((blocks, 2 + BLOCK // 2), np.uint8)
-    scale = (rng.uniform(0.9, 1.1, blocks) / (NIBBLE_STD * width**0.5)).astype("<f2")
+    blocks, size, std = rows * width // BLOCK, *((BLOCK // 2, NIBBLE_STD) if kind == "q4_0" else (BLOCK, BYTE_STD))
+    out = np.empty((blocks, 2 + size), np.uint8)
+    scale = (rng.uniform(0.9, 1.1, blocks) / (std * width**0.5)).astype("<f2")
     out[:, :2] = scale.view(np.uint8).reshape(blocks, 2)
-    out[:, 2:] = rng.integers(0, 256, (blocks, BLOCK // 2), dtype=np.uint8)
+    out[:, 2:] = rng.integers(0, 256, (blocks, size), dtype=np.uint8)
     return out.reshape(rows, -1)
 
 

@@ -17,8 +17,11 @@ def command(
     model: opt.Model = None,
     device: Annotated[str, typer.Option(help="laptop (this machine), rpi4, rpi5 or android.")] = "laptop",
     random: Annotated[
-        str | None, typer.Option("--random", metavar="PRESET", help="Random Q4_0 weights of a preset instead of MODEL.")
+        str | None, typer.Option("--random", metavar="PRESET", help="Random weights of a preset instead of MODEL.")
     ] = None,
+    random_type: Annotated[
+        str, typer.Option("--random-type", metavar="TYPE", help="Of all of them: q4_0 or q8_0.")
+    ] = "q4_0",
     threads: opt.Threads = 0,
     prefill: Annotated[int, typer.Option(min=1, max=1 << 20, help="Tokens of the prefill test.")] = 512,
     decode: Annotated[int, typer.Option(min=1, max=1 << 20, help="Tokens of each decode test.")] = 128,
@@ -66,7 +69,9 @@ def command(
         if random is not None:
             from qig_edge.bench.random_model import random_model
 
-            path = random_model(random, progress=lambda done, total: steps(done, total, "writing random weights"))
+            path = random_model(
+                random, progress=lambda done, total: steps(done, total, "writing random weights"), kind=random_type
+            )
         else:
             path = model_path(model)
         if draft:

@@ -151,23 +151,23 @@ def test_page_cache(tmp_path: Path) -> None:
     assert resident_share(path) == 1.0
 
 
-@pytest.mark.parametrize("preset", ["qig-nano", "qig-100m"])
-def test_random_model_has_the_presets_shape(preset: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("preset", "kind"), [("qig-nano", "q4_0"), ("qig-nano", "q8_0"), ("qig-100m", "q4_0")])
+def test_random_model_has_the_presets_shape(preset: str, kind: str, tmp_path: Path) -> None:
     config = preset_model(preset)
     told: list[tuple[int, int]] = []
-    path = random_model(preset, tmp_path, lambda done, total: told.append((done, total)))
+    path = random_model(preset, tmp_path, lambda done, total: told.append((done, total)), kind)
     assert told[-1][0] == told[-1][1] == len(matrices(config))
     with NativeModel(path) as model:
         # what training settles without a gradient (thresholds, scales of tokens, modes) stands in the file too
         assert model.info.n_params == sum(math.prod(t.shape) for t in tensor_names(config))
         assert 0 <= model.info.n_params - config.param_counts()["total"] < 0.01 * model.info.n_params
-        assert model.info.file_type == "Q4_0"
+        assert model.info.file_type == kind.upper()
         assert model.info.context_length == config.context_length
         with model.session(n_ctx=32) as session:
             rows = session.eval_all(model.tokenize("Once upon a time"))
             assert np.isfinite(rows).all() and 0.01 < rows.std() < 100
     stamp = path.stat().st_mtime_ns
-    assert random_model(preset, tmp_path) == path and path.stat().st_mtime_ns == stamp
+    assert random_model(preset, tmp_path, kind=kind) == path and path.stat().st_mtime_ns == stamp
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -194,6 +194,8 @@ def test_random_model_refuses(tmp_path: Path) -> None:
         random_model("dense-nano", tmp_path)
     with pytest.raises(ConfigError, match="rows of 72 weights"):
         write_random(ModelConfig.from_dict({**TINY.to_dict(), "hidden_dim": 72}), "odd", tmp_path / "odd.gguf")
+    with pytest.raises(ConfigError, match="type 'q5_0' must be one of q4_0, q8_0"):
+        random_model("qig-nano", tmp_path, kind="q5_0")
     assert list(tmp_path.iterdir()) == []
 
 
