@@ -146,8 +146,8 @@ static int list_buffers(qig_session *s, buffer *list) {
         BUFFER(spec.hidden, inside * f);
         BUFFER(spec.hidden_q, round_up(inside, 32) / 32 * sizeof(qig_block_a8));
         BUFFER(spec.ones, d * f);
-        BUFFER(spec.draft_rows, QIG_MAX_DRAFT * vocab * f);
-        BUFFER(spec.full_rows, (QIG_MAX_DRAFT + 2) * vocab * f);
+        BUFFER(spec.draft_rows, (size_t)m->draft.lag * (size_t)m->draft.words * f);
+        BUFFER(spec.full_rows, ((size_t)m->draft.lag + 2) * vocab * f);
         BUFFER(spec.candidates, vocab * sizeof(qig_candidate));
         BUFFER(spec.bare_at, x + 1);
         BUFFER(spec.shares, vocab * sizeof(double));

@@ -134,8 +134,8 @@ int qig_speculation_sample(qig_session *s, int32_t *token, char *err, size_t err
 /* --- a round ----------------------------------------------------------------------------------------------------------------------------- */
 
 static float *draft_row(const qig_session *s, const attempt *a, int32_t i) {
-    const size_t vocab = (size_t)s->model->vocab_size;
-    return a->extra && i == a->n - 1 ? s->spec.full_rows + (size_t)a->n * vocab : s->spec.draft_rows + (size_t)i * vocab;
+    const size_t vocab = (size_t)s->model->vocab_size, words = (size_t)s->model->draft.words;
+    return a->extra && i == a->n - 1 ? s->spec.full_rows + (size_t)a->n * vocab : s->spec.draft_rows + (size_t)i * words;
 }
 
 /* The token and what the draft makes of it, at most `limit` tokens together. */

@@ -23,8 +23,8 @@ typedef struct {
     float *input, *z, *hidden; /* its vectors: [lag D], [D], [hidden] */
     qig_block_a8 *input_q, *hidden_q; /* the same, quantized */
     float *ones;        /* [D] */
-    float *draft_rows;  /* [QIG_MAX_DRAFT, V] */
-    float *full_rows;   /* [QIG_MAX_DRAFT + 2, V] */
+    float *draft_rows;  /* [lag, words] */
+    float *full_rows;   /* [lag + 2, V] */
     qig_candidate *candidates; /* [V] */
     uint8_t *bare_at;   /* [X + 1] whether the token at a position is drawn without a guess */
     double *shares;     /* [V] zero between calls */
