@@ -63,7 +63,7 @@ class ModelConfig:
     temperature_init: float = 0.1
     rope_base: float = 10000.0
     norm_eps: float = 1e-5
-    coupling_beta: float = 0.43
+    coupling_beta: float = 0.0
     coupling_ref: float = 128.0
     coupling_min: float = 0.25
     coupling_max: float = 4.0

@@ -101,6 +101,7 @@ def tiny_config(**fields: Any) -> ModelConfig:
         "hidden_dim": 96,
         "basin_dim": 32,
         "context_length": 64,
+        "coupling_beta": 0.43,
     }
     return ModelConfig(**{**shape, **fields})
 

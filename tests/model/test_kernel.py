@@ -103,8 +103,10 @@ def test_every_parameter_gets_a_gradient() -> None:
 
 
 def test_running_coupling_is_clamped_and_one_at_the_reference() -> None:
-    r = running_coupling(TINY, torch.tensor([1, 128, 256, 10**9]))
+    lengths = torch.tensor([1, 128, 256, 10**9])
+    r = running_coupling(dataclasses.replace(TINY, coupling_beta=0.43), lengths)
     torch.testing.assert_close(r, torch.tensor([0.25, 1.0, 1 + 0.43 * 0.6931472, 4.0]))
+    assert running_coupling(TINY, lengths).tolist() == [1.0] * 4  # flat unless it is asked for
 
 
 @pytest.mark.parametrize("name", preset_names("qig"))
