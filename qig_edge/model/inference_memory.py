@@ -33,11 +33,16 @@ def fp16_bytes(config: ModelConfig | JarvisConfig) -> dict[str, int]:
     # the state before and after, a normed row, queries with keys and values or hidden units, attention's output, query states; rounded inputs
     token = 4 * (2 * d + max(d, inner) + max(wide, hidden) + 2 * queries) + 2 * max(queries, hidden)
     tokens = min(MOST_PASS, max(LEAST_PASS, PASS_BYTES // token), config.context_length)
+    drafting = 0
+    if isinstance(config, ModelConfig) and config.draft_lag:
+        # logits of a round, of drafts and of the full depth; candidates and probabilities of the draft
+        words = config.draft_vocab or config.vocab_size
+        drafting = 4 * (config.draft_lag * words + (config.draft_lag + 2) * config.vocab_size) + 16 * config.vocab_size
     parts = {
         "weights": 2 * matrices + 4 * vectors,
         "cache": 2 * rows * entries * config.context_length,
         # of a pass; logits and the sampler's candidates; records
-        "activations": tokens * token + 12 * config.vocab_size + RECORD_BYTES * config.context_length,
+        "activations": tokens * token + 12 * config.vocab_size + drafting + RECORD_BYTES * config.context_length,
     }
     return {**parts, "total": sum(parts.values())}
 

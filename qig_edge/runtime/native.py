@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qig_edge.config import MAX_DRAFT
 from qig_edge.devices.host import library_path
 from qig_edge.errors import ConfigError, ModelFileError, RuntimeFault
 from qig_edge.runtime.backend import ROLES, ContextFull, Sampling, Speculation, Telemetry
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 ERRLEN = 512
-DRAFT_AUTO, MAX_DRAFT = -1, 8
+DRAFT_AUTO = -1
 CACHE_TYPES = {"auto": 0, "f32": 1, "i8": 2}
 ERR_IO, ERR_FORMAT, ERR_UNSUPPORTED, ERR_CONTEXT_FULL = -2, -3, -4, -6
 

@@ -142,7 +142,7 @@ class Trainer:
         self.model.recompute(config.checkpointing)
         self.losses = Losses(self.model, config, self._role_swap()).to(world.device)
         self.optimizers = Optimizers(self.model, config)
-        self.clip = Clip(list(self.model.parameters()), config)
+        self.clip = Clip([p for p in self.model.parameters() if p.requires_grad], config)
         self.pace = Pace()
         self.grouping = Grouping(config.seed)
         self.step = 0

@@ -12,6 +12,7 @@ from qig_edge.errors import ConfigError
 from qig_edge.model.kernel import Kernel
 from qig_edge.train.config import TrainConfig
 from qig_edge.train.loop import Trainer, World
+from qig_edge.train.losses import Losses
 from qig_edge.train.shards import prepare
 from qig_edge.train.sources import Source
 from tests.convert.tiny import DEPTHS, DRAFT, VOCAB, random_kernel, tiny_config
@@ -111,6 +112,23 @@ def test_it_learns_alone(kind: str, tmp_path: Path) -> None:
     assert resumed.resume()
     resumed.run()
     assert all(torch.equal(value, resumed.model.state_dict()[name]) for name, value in after.items())
+
+
+def test_memory_saved_changes_no_gradient() -> None:
+    """More tokens than distributions are made for at a time, kept and made again."""
+    ids = torch.randint(5, VOCAB, (12, 65), generator=torch.Generator().manual_seed(6))
+    found = []
+    for checkpointing in ("none", "blocks"):
+        model = random_kernel(tiny_config(**DRAFT), 5).train()
+        config = TrainConfig.from_dict({"weight_draft": 1.0, "checkpointing": checkpointing, "context": 64, "final_context": 64})
+        loss, seen = Losses(model, config)(model, ids[:, :-1], ids[:, 1:])
+        assert seen["draft"] > 0
+        loss.backward()
+        found.append({name: p.grad for name, p in model.named_parameters() if name.startswith("draft.")})
+    assert len(found[0]) == 5
+    for name, grad in found[0].items():
+        assert grad is not None and grad.abs().sum() > 0
+        torch.testing.assert_close(found[1][name], grad, rtol=1e-5, atol=1e-4, msg=name)
 
 
 def test_settings_that_make_no_sense() -> None:
