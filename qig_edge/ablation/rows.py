@@ -15,6 +15,7 @@ PLAIN: dict[str, Any] = {
     "gate_learnt": False,
     "gate_margin": 0.0,
     "gate_threshold": 0.0,
+    "coupling_beta": 0.0,
     "coupling_learnt": False,
     "shallow_dim": 0,
     "regime": False,
@@ -55,6 +56,10 @@ CHANGES: dict[str, tuple[str, dict[str, Any]]] = {
     "diagonal state": ("amplitudes with phases in place of pure states", {"state": "diagonal", "state_phases": True}),
     "measured weights": ("no gradient through attention's weights", {"attention_grad": False}),
     "attention alone": ("QFI attention and nothing else", PLAIN),
+    "fixed coupling": (
+        "attention alone, its scale running with the context at the preset's slope",
+        {k: v for k, v in PLAIN.items() if k != "coupling_beta"},
+    ),
     "dot product": (
         "the same with dot-product attention and the same decay: isolates the metric",
         {**PLAIN, "attention": "dot"},
@@ -78,13 +83,13 @@ class Row:
 
 
 def rows(model: ModelConfig, train: TrainConfig) -> list[Row]:
-    """Every row that differs from the full model, but the equal-bytes one (it hangs on what the full model measured)."""
+    """Every row that differs from those before it, but the equal-bytes one (it hangs on what the full model measured)."""
     out = [make(FULL, model, train)]
     for name in CHANGES:
         if name in (FULL, EQUAL):
             continue
         row = make(name, model, train)
-        if (row.model, row.train) != (out[0].model, out[0].train):
+        if all((row.model, row.train) != (o.model, o.train) for o in out):
             out.append(row)
     return out
 

@@ -17,7 +17,7 @@ import torch
 from qig_edge.ablation.rows import Row, block_weights
 from qig_edge.convert.gguf_writer import write_gguf
 from qig_edge.convert.recipe import load_recipe
-from qig_edge.errors import DataError, QigError
+from qig_edge.errors import ConfigError, DataError, QigError
 from qig_edge.evals.puzzles_torch import puzzle_scores
 from qig_edge.model.kernel import Block, Kernel
 from qig_edge.runtime.files import replacing, written_whole
@@ -64,6 +64,22 @@ def _claim(lock: Path) -> bool:
             except (FileNotFoundError, PermissionError):
                 return False
     return False
+
+
+def finished(row: Row, folder: Path) -> bool:
+    """Whether the row was trained and measured there. Raises ConfigError where that was with other settings: they would share a table."""
+    file = folder / "result.json"
+    if not file.is_file():
+        return False
+    result = json.loads(file.read_text("utf-8"))
+    for part, now in (("model", row.model.to_dict()), ("train", row.train.to_dict())):
+        then = result[part]
+        for name in {**then, **now}:
+            if then.get(name) != now.get(name):
+                raise ConfigError(
+                    f"'{folder}' was trained with {part}.{name} = {then.get(name)}, this is {now.get(name)}: give another --out"
+                )
+    return True
 
 
 def run_row(

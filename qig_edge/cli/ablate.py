@@ -118,13 +118,13 @@ def _one(console: Any, out: Path, row: Any, tokenizer: Any, shards: Any, weights
     """Runs a row that is neither finished nor somebody else's. False where it was interrupted."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from qig_edge.ablation.run import Interrupted, claimed, run_row
+    from qig_edge.ablation.run import Interrupted, claimed, finished, run_row
 
     folder = out / "rows" / _folder(row.name, row.train.seed)
-    if (folder / "result.json").is_file():
+    if finished(row, folder):
         return True
     with claimed(folder) as mine:
-        if not mine or (folder / "result.json").is_file():
+        if not mine or finished(row, folder):
             return True
         columns = (
             TextColumn(f"{row.name}"),

@@ -107,6 +107,12 @@ def test_rows_are_trained_measured_and_not_trained_twice(tmp_path: Path, files: 
     before = {p: p.stat().st_mtime_ns for p in out.glob("rows/*/result.json")}
     again = CliRunner().invoke(app, [*command, "--table"])
     assert again.exit_code == 0 and before == {p: p.stat().st_mtime_ns for p in out.glob("rows/*/result.json")}
+    again = CliRunner().invoke(app, [*command, "--only", "full", "--only", "equal bytes"])
+    assert again.exit_code == 0 and before == {p: p.stat().st_mtime_ns for p in out.glob("rows/*/result.json")}
+    other = CliRunner().invoke(app, [*command, "--only", "full", "--tokens", "4096"])
+    assert isinstance(other.exception, ConfigError) and "was trained with train.tokens = 2048, this is 4096" in str(
+        other.exception
+    )
 
 
 def test_a_row_belongs_to_one_process_at_a_time(tmp_path: Path) -> None:
