@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,18 +15,42 @@ if TYPE_CHECKING:
 def command(
     model: opt.Model = None,
     suite: Annotated[
-        str, typer.Option(help="puzzles: graded reasoning problems; symmetry: role-swapped pairs.")
+        str,
+        typer.Option(
+            help="puzzles: graded reasoning problems; symmetry: role-swapped pairs; text: bits per byte of given texts."
+        ),
     ] = "puzzles",
-    limit: Annotated[int, typer.Option(min=1, max=1 << 20, help="Number of items.")] = 700,
-    levels: Annotated[str | None, typer.Option(metavar="N-N", help="Levels of difficulty: 3, 1-5 or 1,3-4.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the items: the same seed asks the same.")] = 0,
+    limit: Annotated[
+        int, typer.Option(min=1, max=1 << 20, help="Number of items; of text: documents of each file.")
+    ] = 700,
+    levels: Annotated[
+        str | None, typer.Option(metavar="N-N", help="Of puzzles: levels of difficulty, 3, 1-5 or 1,3-4.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the puzzles: the same seed asks the same.")] = 0,
+    data: Annotated[
+        list[str] | None,
+        typer.Option("--data", help="Of text: a .txt or .jsonl file, packed or not, or a folder. Repeatable."),
+    ] = None,
+    stride: Annotated[
+        int,
+        typer.Option(min=0, help="Of text: tokens from one window of a long document to the next; 0: half the context."),
+    ] = 0,
+    sweep: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY=V,V",
+            help="Of text: compare values of one setting, the first with the others: gate.margin=0,5,4,3.",
+        ),
+    ] = None,
+    settings: opt.Set = None,
     threads: opt.Threads = 0,
     isa: opt.Isa = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of tables.")] = False,
 ) -> None:
     """Evaluate a model: accuracy by family and level with standard errors, and how well its own state told difficulty and errors.
 
-    Answers to puzzles are greedy and compared exactly. Surprise and confidence are those of the model's own answers.
+    Answers to puzzles are greedy and compared exactly. Surprise and confidence are those of the model's own answers. Texts are scored whole, in
+    windows that overlap where one is longer than the context.
     """
     import json
 
@@ -37,14 +61,47 @@ def command(
     from qig_edge.runtime.native import NativeModel
 
     chosen = parse_levels(levels) if levels is not None else ()
+    fixed, variants = opt.settings(settings), _variants(sweep, suite)
     path = model_path(model)
-    with NativeModel(path, isa) as opened, Steps(f"eval {suite}") as steps:
-        result = run(suite, opened, Options(limit=limit, levels=chosen, seed=seed, threads=threads, progress=steps))
-        about = {"name": opened.info.name, "file_type": opened.info.file_type, "n_params": opened.info.n_params}
+    found: list[tuple[str, Any]] = []
+    with Steps(f"eval {suite}") as steps:
+        options = Options(
+            limit=limit,
+            levels=chosen,
+            seed=seed,
+            data=tuple(data or ()),
+            stride=stride,
+            threads=threads,
+            progress=steps,
+        )
+        for value, variant in variants:
+            with NativeModel(path, isa, settings=fixed | variant) as opened:
+                found.append((value, run(suite, opened, options)))
+                about = {"name": opened.info.name, "file_type": opened.info.file_type, "n_params": opened.info.n_params}
+    result: Result = found[0][1]
+    if sweep is not None:
+        from qig_edge.evals.text import Sweep
+
+        result = Sweep(sweep.partition("=")[0], found)
     if as_json:
         print(json.dumps({"model": about, **result.to_dict()}))
     else:
         _print(f"{about['name']}  {about['file_type']}", result)
+
+
+def _variants(sweep: str | None, suite: str) -> list[tuple[str, dict[str, str]]]:
+    """(value, setting) of each run. Raises ConfigError for a sweep that is none, or of a suite that has none."""
+    from qig_edge.errors import ConfigError
+
+    if sweep is None:
+        return [("", {})]
+    key, equals, values = sweep.partition("=")
+    listed = values.split(",")
+    if not key or not equals or len(listed) < 2 or not all(listed):
+        raise ConfigError(f"--sweep {sweep}: KEY=V,V with two values or more, as in gate.margin=0,5,4")
+    if suite != "text":
+        raise ConfigError(f"--sweep compares texts: it goes with --suite text, not {suite}")
+    return [(value, {key: value}) for value in listed]
 
 
 def _print(title: str, result: Result) -> None:

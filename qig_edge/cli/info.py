@@ -62,11 +62,24 @@ def file_facts(model: NativeModel, tensors: bool) -> dict[str, Any]:
         "tensor_count": len(listed),
         "chat_format": model.eot is not None,
         "isa_available": isa_list(),
+        "temperature_by_block": temperatures(model),
         "settings": {key: [float(f"{v:.9g}") for v in values] for key, values in model.settings().items()},
     }
     if tensors:
         facts["tensors"] = [dataclasses.asdict(t) for t in listed]
     return facts
+
+
+def temperatures(model: NativeModel) -> list[float]:
+    """Each block's temperature tau of attention, the mean over its heads; docs/formats.md defines it."""
+    import re
+
+    import numpy as np
+
+    found = [t for t in model.tensors() if re.fullmatch(r"blk\.\d+\.attn_temp\.weight", t.name)]
+    with open(model.path, "rb") as file:
+        values = [np.fromfile(file, np.float32, t.bytes // 4, offset=t.offset - file.tell()) for t in found]
+    return [float(f"{v.mean():.4g}") for v in values]
 
 
 def preset_facts(name: str) -> dict[str, Any]:

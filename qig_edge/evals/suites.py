@@ -19,6 +19,7 @@ from qig_edge.runtime.backend import Backend
 SUITES: dict[str, str] = {
     "puzzles": "qig_edge.evals.puzzles.suite",
     "symmetry": "qig_edge.evals.symmetry",
+    "text": "qig_edge.evals.text",
 }
 
 
@@ -30,14 +31,23 @@ def _silent(done: int, total: int) -> None:
 class Options:
     """What every suite is given.
 
-    limit: most items; levels: difficulties, empty for all; threads 0: the back end's choice; progress(done, total) is called as it goes.
+    limit: most items; levels: difficulties, empty for all; data: files of texts; stride: tokens from window to window, 0 for half a context;
+    threads 0: the back end's choice; progress(done, total) is called as it goes. A suite refuses what it has no use for.
     """
 
     limit: int = 700
     levels: tuple[int, ...] = ()
     seed: int = 0
+    data: tuple[str, ...] = ()
+    stride: int = 0
     threads: int = 0
     progress: Callable[[int, int], None] = _silent
+
+    def refuse(self, suite: str, *names: str) -> None:
+        """Raises ConfigError where one of these options is set: the suite has no use for it."""
+        for name in names:
+            if getattr(self, name):
+                raise ConfigError(f"--{name} says nothing to the suite '{suite}'")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,7 +23,6 @@ from collections.abc import Sequence
 from importlib import resources
 from typing import Any
 
-from qig_edge.errors import ConfigError
 from qig_edge.evals import statistics as st
 from qig_edge.evals.suites import Options, Table
 from qig_edge.runtime.backend import Backend
@@ -136,9 +135,8 @@ def unrelated(compared: Sequence[Compared]) -> float | None:
 
 
 def run(backend: Backend, options: Options) -> Result:
-    """Compares options.limit pairs, at most all. Raises ConfigError for levels, RuntimeFault for a model without a chat format."""
-    if options.levels:
-        raise ConfigError("--levels is for puzzles: the symmetry suite has none")
+    """Compares options.limit pairs, at most all. Raises ConfigError for options of other suites, RuntimeFault for a model without a chat format."""
+    options.refuse("symmetry", "levels", "data", "stride")
     pairs = load_pairs()[: options.limit]
     found = []
     with Scorer(backend, n_threads=options.threads) as scorer:

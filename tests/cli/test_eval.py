@@ -32,6 +32,31 @@ def test_tables_and_json(qig_edge: Run) -> None:
     assert qig_edge(*args, "--json").out == out
 
 
+@pytest.fixture
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("texts") / "tales.jsonl"
+    tales = (f"The fox {name} went over the hill and met {name} again. " * n for n, name in enumerate(("Ann", "Bob", "Cleo"), 1))
+    path.write_text("".join(json.dumps({"text": t}) + "\n" for t in tales))
+    return path
+
+
+def test_texts(qig_edge: Run, text: Path) -> None:
+    args = ("eval", GOLDEN, "--suite", "text", "--data", text, "-t", 1)
+    code, out, err = qig_edge(*args)
+    assert code == 0 and not err and "tales.jsonl" in out and "64 to 255" in out, out
+    facts = json.loads(qig_edge(*args, "--json").out)
+    assert facts["documents"] == 3 and facts["bytes"] == sum(len(json.loads(x)["text"]) for x in text.read_text().splitlines())
+    assert 0 < facts["agency"] < 1 and facts["context"] == 128 and facts["stride"] == 64
+    code, out, err = qig_edge(*args, "--sweep", "gate.margin=0,3", "--json")
+    open_, gated = json.loads(out)["sweep"]
+    assert open_["change"] == 0 and gated["agency"] < open_["agency"]
+    fixed = json.loads(qig_edge(*args, "--set", "gate.margin=3", "--json").out)
+    assert fixed["bits_per_byte"] == gated["bits_per_byte"] != open_["bits_per_byte"]
+    assert gated["change"] == pytest.approx(fixed["bits_per_byte"] / open_["bits_per_byte"] - 1)
+    code, out, err = qig_edge(*args, "--sweep", "gate.margin=0,3")
+    assert code == 0 and f"{gated['change']:+.2%}" in out, out
+
+
 def test_levels(qig_edge: Run) -> None:
     facts = json.loads(qig_edge("eval", GOLDEN, "--limit", 14, "--levels", "1,3", "--json", "-t", 1).out)
     assert list(facts["by_level"]) == ["1", "3"]
@@ -40,6 +65,13 @@ def test_levels(qig_edge: Run) -> None:
 BAD = {
     "an unknown suite": ("eval {model} --suite chess", "unknown suite 'chess' (suites: puzzles"),
     "levels that are none": ("eval {model} --levels 0-9", "levels = '0-9' must be levels from 1 to 5"),
+    "texts without a file": ("eval {model} --suite text", "the text suite needs --data FILE"),
+    "a text that is missing": ("eval {model} --suite text --data {tmp}/none.txt", "none.txt' does not exist"),
+    "a stride beyond the context": ("eval {model} --suite text --data {text} --stride 9999", "--stride 9999 must be from 1 to the context"),
+    "data of puzzles": ("eval {model} --data {text}", "--data says nothing to the suite 'puzzles'"),
+    "a sweep of puzzles": ("eval {model} --sweep gate.margin=0,4", "it goes with --suite text, not puzzles"),
+    "a sweep of one": ("eval {model} --suite text --data {text} --sweep gate.margin=4", "--sweep gate.margin=4: KEY=V,V with two values"),
+    "a sweep of nothing": ("eval {model} --suite text --data {text} --sweep gate.depth=0,4", "gate.depth"),
     "no items": ("eval {model} --limit 0", "--limit"),
     "a missing model": ("eval {tmp}/none.gguf", "no such model file"),
     "puzzles among tales": ("data puzzles tales -o {tmp}/x.jsonl", "kinds puzzles, tales: puzzles go into a file of their own"),
@@ -51,9 +83,9 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_errors_are_one_line(qig_edge: Run, tmp_path: Path, name: str) -> None:
+def test_errors_are_one_line(qig_edge: Run, tmp_path: Path, text: Path, name: str) -> None:
     line, expected = BAD[name]
-    code, out, err = qig_edge(*(word.format(model=GOLDEN, tmp=tmp_path) for word in line.split()))
+    code, out, err = qig_edge(*(word.format(model=GOLDEN, tmp=tmp_path, text=text) for word in line.split()))
     assert code == 2 and not out and err.startswith("error: ") and err.count("\n") == 1 and expected in err, err
     assert not list(tmp_path.iterdir())
 
