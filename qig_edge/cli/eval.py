@@ -31,6 +31,16 @@ def command(
         list[str] | None,
         typer.Option("--data", help="Of text: a .txt or .jsonl file, packed or not, or a folder. Repeatable."),
     ] = None,
+    held_out: Annotated[
+        int,
+        typer.Option(
+            "--held-out",
+            metavar="N",
+            min=0,
+            max=1000,
+            help="Of text: only the documents that training held out, N of 1000 (train's --validation-permille, 10 as a rule); 0: all.",
+        ),
+    ] = 0,
     stride: Annotated[
         int,
         typer.Option(min=0, help="Of text: tokens from one window of a long document to the next; 0: half the context."),
@@ -70,6 +80,7 @@ def command(
             levels=chosen,
             seed=seed,
             data=tuple(data or ()),
+            held_out=held_out,
             stride=stride,
             threads=threads,
             progress=steps,

@@ -31,7 +31,8 @@ def _silent(done: int, total: int) -> None:
 class Options:
     """What every suite is given.
 
-    limit: most items; levels: difficulties, empty for all; data: files of texts; stride: tokens from window to window, 0 for half a context;
+    limit: most items; levels: difficulties, empty for all; data: files of texts; held_out: of these the documents
+    that training with this validation_permille did not see, 0 for all; stride: tokens from window to window, 0 for half a context;
     threads 0: the back end's choice; progress(done, total) is called as it goes. A suite refuses what it has no use for.
     """
 
@@ -39,6 +40,7 @@ class Options:
     levels: tuple[int, ...] = ()
     seed: int = 0
     data: tuple[str, ...] = ()
+    held_out: int = 0
     stride: int = 0
     threads: int = 0
     progress: Callable[[int, int], None] = _silent
@@ -47,7 +49,7 @@ class Options:
         """Raises ConfigError where one of these options is set: the suite has no use for it."""
         for name in names:
             if getattr(self, name):
-                raise ConfigError(f"--{name} says nothing to the suite '{suite}'")
+                raise ConfigError(f"--{name.replace('_', '-')} says nothing to the suite '{suite}'")
 
 
 @dataclasses.dataclass(frozen=True)

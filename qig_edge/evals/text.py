@@ -163,7 +163,7 @@ def run(backend: Backend, options: Options) -> Result:
     options.refuse("text", "levels")
     if not options.data:
         raise ConfigError("the text suite needs --data FILE, a text or .jsonl file (repeatable)")
-    texts = [(name, text) for name in options.data for text in _texts(name, options.limit)]
+    texts = [(name, text) for name in options.data for text in _texts(name, options)]
     sizes = [len(text.encode()) for _, text in texts]
     documents: list[tuple[str, int, float]] = []
     by_sight: dict[int, Scored] = {}
@@ -179,15 +179,16 @@ def run(backend: Backend, options: Options) -> Result:
     return Result(documents, by_sight, context, stride)
 
 
-def _texts(name: str, limit: int) -> list[str]:
+def _texts(name: str, options: Options) -> list[str]:
     found: list[str] = []
     for document in Source(name).documents():
-        if len(found) == limit:
+        if len(found) == options.limit:
             break
-        if document.text:
+        if document.text and (not options.held_out or document.bucket(1000) < options.held_out):
             found.append(document.text)
     if not found:
-        raise DataError(f"data '{name}' holds no text to score")
+        which = f" among the documents held out at {options.held_out} of 1000" if options.held_out else ""
+        raise DataError(f"data '{name}' holds no text to score{which}")
     return found
 
 

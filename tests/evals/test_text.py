@@ -15,6 +15,7 @@ from qig_edge.evals.suites import Options, run
 from qig_edge.evals.text import Result, against, ratio
 from qig_edge.runtime.backend import Telemetry
 from qig_edge.runtime.native import NativeModel
+from qig_edge.train.sources import Document
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "golden-q8_0.gguf"
 VOCAB = 257
@@ -115,6 +116,17 @@ def test_standard_errors_are_those_of_resampled_documents() -> None:
     change = against(a, b)
     assert change["change"] == pytest.approx(other.sum() / nats.sum() - 1)
     assert change["change_stderr"] == pytest.approx((other[picks].sum(1) / nats[picks].sum(1)).std(), rel=0.1)
+
+
+def test_only_what_training_held_out(tmp_path: Path) -> None:
+    texts = [f"text number {i}" for i in range(300)]
+    name = write(tmp_path / "x.jsonl", *texts)
+    result = run("text", Bigrams(16), Options(data=(name,), held_out=100))  # type: ignore[arg-type]
+    assert isinstance(result, Result)
+    held = [t for t in texts if Document(((None, t),)).bucket(1000) < 100]
+    assert 10 < len(held) < 60 and [size for _, size, _ in result.documents] == [len(t) for t in held]
+    with pytest.raises(DataError, match="among the documents held out at 1 of 1000"):
+        run("text", Bigrams(16), Options(data=(write(tmp_path / "y.jsonl", "text number 0"),), held_out=1))  # type: ignore[arg-type]
 
 
 def test_what_cannot_be_scored(tmp_path: Path) -> None:
