@@ -1,6 +1,7 @@
 # make demo    chat with the shipped model and measure this machine; needs python3 >= 3.10 and a C compiler
 # make test    every test of the C and the Python code, in an environment with everything
 # make lint    ruff and mypy
+# make sanitize  the C tests and the runtime's, built with AddressSanitizer and UndefinedBehaviorSanitizer, then with ThreadSanitizer
 # make wheels  x86_64 and aarch64 wheels in dist/, cross-built with zig
 # make docs    docs/cli.md, written from --help
 # make clean   removes builds and environments
@@ -25,7 +26,7 @@ INSTALLED_FROM := pyproject.toml LICENSE README.md $(shell find qig_edge kernels
 # The optimizers extra without torchvision, which backpack names for its examples: a build of it for GPUs breaks a torch without.
 OPTIMIZERS := pytorch-optimizer curvlinops-for-pytorch backpack-for-pytorch einconv linear_operator unfoldNd
 
-.PHONY: demo test lint native wheels docs clean
+.PHONY: demo test lint native sanitize wheels docs clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -50,6 +51,18 @@ lint: $(DEV)/installed
 native: $(DEV)/installed
 	$(IN_DEV) cmake -S kernels -B $(BUILD) $(NINJA)
 	$(IN_DEV) cmake --build $(BUILD)
+
+# Python itself is not built with a sanitizer: its runtime is loaded first, and what Python never frees is no leak of ours.
+SANITIZED = $(IN_DEV) QIG_EDGE_BUILD=$(CURDIR)/build/$(1) LD_PRELOAD=$$($(CC) -print-file-name=lib$(1).so)
+sanitize: $(DEV)/installed
+	for kind in asan:address,undefined tsan:thread; do \
+	    folder=build/$${kind%%:*}; \
+	    $(IN_DEV) cmake -S kernels -B $$folder -G Ninja -DCMAKE_C_COMPILER=$(CC) -DCMAKE_BUILD_TYPE=RelWithDebInfo -DQIG_SANITIZE=$${kind#*:} && \
+	    $(IN_DEV) cmake --build $$folder && \
+	    $(IN_DEV) ctest --test-dir $$folder --output-on-failure --no-tests=error || exit 1; \
+	done
+	$(call SANITIZED,asan) ASAN_OPTIONS=detect_leaks=0 $(BIN)/python -m pytest -q tests/kernels tests/runtime
+	$(call SANITIZED,tsan) $(BIN)/python -m pytest -q tests/kernels/test_engine.py tests/kernels/test_depth.py
 
 # Editable and without CMake: the tests run against this tree and the library that `native` builds.
 $(DEV)/installed: pyproject.toml

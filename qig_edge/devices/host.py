@@ -39,11 +39,17 @@ def kernel_sources() -> Path | None:
 
 
 def built_part(names: tuple[str, ...], what: str) -> Path:
-    """Path of a compiled part (library or program): lib/ or bin/ of a wheel first, then build/host/ of a source checkout.
+    """Path of a compiled part (library or program): the folder that QIG_EDGE_BUILD names, where it is set (a build of your own, with sanitizers for
+    example); else lib/ or bin/ of a wheel, then build/host/ of a source checkout.
 
     Raises RuntimeFault naming the command that builds it where there is none, DeviceError on a 32-bit system.
     """
     require_64bit()
+    if own := os.environ.get("QIG_EDGE_BUILD"):
+        for name in names:
+            if (Path(own) / name).is_file():
+                return Path(own) / name
+        raise RuntimeFault(f"QIG_EDGE_BUILD = '{own}' is no folder that holds {' or '.join(names)}")
     for folder in (PACKAGE / "lib", PACKAGE / "bin", PACKAGE.parent / "build" / "host"):
         for name in names:
             if (folder / name).is_file():

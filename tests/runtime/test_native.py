@@ -280,6 +280,12 @@ def test_missing_library_names_what_to_run(monkeypatch: pytest.MonkeyPatch, tmp_
     package = tmp_path / "site" / "qig_edge"
     package.mkdir(parents=True)
     monkeypatch.setattr(host, "PACKAGE", package)
+    monkeypatch.setenv("QIG_EDGE_BUILD", str(tmp_path))
+    with pytest.raises(RuntimeFault, match="QIG_EDGE_BUILD = .* is no folder that holds libqig.so"):
+        host.library_path()
+    (tmp_path / "libqig.so").write_bytes(b"")
+    assert host.library_path() == tmp_path / "libqig.so"
+    monkeypatch.delenv("QIG_EDGE_BUILD")
     with pytest.raises(RuntimeFault, match="pip install"):
         host.library_path()
     (package.parent / "kernels").mkdir()
