@@ -48,7 +48,7 @@ static void use_text(const qig_model *m, const char *text, size_t len) {
         }
     }
     static const char *const roles[] = {"system", "user", "assistant"};
-    for (size_t i = 0; i < 3; i++) qig_chat_turn(m, roles[i], text, len, ids, ROOM);
+    for (size_t i = 0; i < 3; i++) qig_chat_turn(m, roles[i], text, len, (int)(i % 2), ids, ROOM);
 }
 
 /* A few tokens through the engine: weights of any bits, NaN among them, may give any floats, and still a token of the vocabulary. */

@@ -103,6 +103,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     check_piece(data, size);
     size_t whole = qig_utf8_whole(text, size);
     if (whole > size || size - whole > 3 || qig_utf8_whole(text + whole, size - whole) != 0) abort();
-    if (qig_chat_turn(model, "user", text, size, NULL, 0) != 2 + qig_tokenize(model, text, size, 0, NULL, 0)) abort();
+    if (qig_chat_turn(model, "user", text, size, 0, NULL, 0) != 2 + qig_tokenize(model, text, size, 0, NULL, 0)) abort();
     return 0;
 }
