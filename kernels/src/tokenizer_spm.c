@@ -1,7 +1,8 @@
 /* tokenizer_spm.c - SentencePiece's BPE: the characters of a text are merged pair by pair, the pair first whose joined text is the token of the
  * highest score, leftmost among equals; a symbol that is no token in the end is written as the tokens of its bytes.
  *
- * Tokens write a space as U+2581. The vocabulary holds them with the space itself, so the text is brought to spaces instead: a U+2581 in it is one.
+ * Tokens write a space as U+2581. The vocabulary holds them with the space itself, so the text is brought to spaces instead: a U+2581 in it is one. A space
+ * that is no token (no vocabulary was trained so) is written as its byte, not as the three of U+2581, so that it comes back.
  * No token that a text makes here is of another kind than normal or byte, whatever its text: typing "</s>" ends nothing.
  */
 #include <stdlib.h>
