@@ -1,4 +1,4 @@
-"""libqig cuts texts as the files of other models say (tokenizer.ggml.pre), which is how `tokenizers` cuts them with those models' regular expressions."""
+"""libqig cuts texts as the files of other models say (tokenizer.ggml.pre): as `tokenizers` does with those models' regular expressions."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import importlib.util
 import json
 import random
 import re
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, Tokenizer, models, pre_tokenizers, trainers
 
+from qig_edge.devices.host import library_path
 from qig_edge.errors import ModelFileError
 from qig_edge.runtime.native import NativeModel
 
@@ -171,15 +174,19 @@ def test_where_classes_change(pair: Pair, repository: Path) -> None:
     ends = code_points(repository)
     if pair.name == "smollm":
         plain = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        same = [c for c in ends if (len(digits.pre_tokenize_str(f"a{chr(c)}")) == 2) == (len(plain.pre_tokenize_str(f"1{chr(c)}")) == 1)]
+        number = {c: len(plain.pre_tokenize_str(f"1{chr(c)}")) == 1 for c in ends}
+        same = [c for c in ends if (len(digits.pre_tokenize_str(f"a{chr(c)}")) == 2) == number[c]]
         assert len(ends) - len(same) < 16
         ends = same
     for i in range(0, len(ends), 256):
         pair.check("".join(f"a{chr(c)}1{chr(c)}\n{chr(c)}! {chr(c)}'{chr(c)}  {chr(c)}b" for c in ends[i : i + 256]))
 
 
+INVALID = [b"\xff", b"\xe2\x82", b"the", b" ", b"\n", b"1", b"<file>", "é".encode()]
+
+
 @settings(max_examples=200)
-@given(data=st.binary(max_size=60) | st.lists(st.sampled_from([b"\xff", b"\xe2\x82", b"the", b" ", b"\n", b"1", b"<file>", "é".encode()])).map(b"".join))
+@given(data=st.binary(max_size=60) | st.lists(st.sampled_from(INVALID)).map(b"".join))
 def test_any_bytes(pair: Pair, data: bytes) -> None:
     """The tokens of any bytes join to these bytes; whole characters around a byte that is no UTF-8 are cut as if the text ended there."""
     for parse in (False, True):
@@ -200,6 +207,25 @@ def test_long_pieces(pair: Pair) -> None:
     rng = random.Random(7)
     for alphabet in ("theforwiandlog狐é", "1234567890", " \t", "\n ", "!?.", "'s"):
         pair.check("".join(rng.choice(alphabet) for _ in range(4_000)))
+
+
+@pytest.mark.parametrize("kind", ["gpt-2", *NAMES, "llama"])
+def test_work_grows_with_the_text(kind: str) -> None:
+    """Instructions for twice the letters without a space: twice as many, where a quadratic method takes four times."""
+    program, valgrind = library_path().parent / "test_vocabularies", shutil.which("valgrind")
+    if valgrind is None or not program.is_file():
+        pytest.skip("needs valgrind and the C tests beside the library")
+
+    def instructions(n: int) -> int:
+        command = [valgrind, "--tool=callgrind", "--callgrind-out-file=/dev/null", str(program), "--encode", kind, str(n)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        found = re.search(r"Collected : (\d+)", done.stderr)
+        assert found, done.stderr
+        return int(found.group(1))
+
+    start = instructions(1)
+    half, whole = instructions(8192) - start, instructions(16384) - start
+    assert half > 8192 * 20 and whole < 2.3 * half, (half, whole)
 
 
 def test_what_a_text_begins_with(pair: Pair, tmp_path: Path) -> None:
