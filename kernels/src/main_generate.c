@@ -7,7 +7,8 @@
 
 static int keep_newer_half(void *arg) {
     const opened *m = arg;
-    return qig_session_slide(m->session, qig_token_bos(m->model) >= 0, qig_session_n_ctx(m->session) / 2, NULL, 0) == QIG_OK;
+    const int32_t n_ctx = qig_session_n_ctx(m->session), first = qig_token_bos(m->model) >= 0; /* what stands before the text stays */
+    return qig_session_slide(m->session, first, n_ctx / 2, NULL, 0) == QIG_OK && qig_session_pos(m->session) < n_ctx;
 }
 
 static int generate(const options *o, opened *m, const char *text, size_t len) {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
+from qig_edge.devices.host import program_path
 from qig_edge.errors import RuntimeFault
-from qig_edge.runtime.backend import text_start
+from qig_edge.runtime.backend import Sampling, text_start
 from qig_edge.runtime.chat import Chat
 from qig_edge.runtime.native import NativeModel
 
@@ -165,6 +168,27 @@ def test_a_conversation_in_a_session(tiny_llama: tuple[NativeModel, Tokenizer]) 
             after = session.tokens[len(want) :].tolist()
             second = [*model.turn_end, *model.chat_turn("user", "er"), *model.chat_turn("assistant", None)]
             assert len(answers) == 2 and any(after[i : i + len(second)] == second for i in range(len(after)))
+
+
+@pytest.mark.parametrize("system", [None, "be a"])
+def test_the_program_evaluates_the_same_tokens(tiny_llama: tuple[NativeModel, Tokenizer], system: str | None) -> None:
+    """As many tokens before each answer as the package's conversation has, and before a text that is continued."""
+    model, _ = tiny_llama
+    questions = ["us er", "a", "user"]
+    said = ["--system", system] if system else []
+    program = [str(program_path()), "chat", str(model.path), "--ctx", "512", "-n", "3", "--greedy", "--json", "-t", "1", *said]
+    done = subprocess.run(program, input="\n".join(questions).encode(), capture_output=True, timeout=120, check=True)
+    theirs = [json.loads(line)["prompt_tokens"] for line in done.stdout.splitlines()]
+    ours = []
+    with model.session(n_ctx=512, n_threads=1) as session:
+        chat = Chat(model, session, system=system, max_tokens=3, sampling=Sampling.greedy())
+        for question in questions:
+            "".join(chat.answer(question))
+            ours.append(chat.stats.prompt_tokens)
+    assert theirs == ours and len(ours) == 3
+    program = [str(program_path()), "generate", str(model.path), "-p", "user", "-n", "1", "--json", "-t", "1"]
+    done = subprocess.run(program, capture_output=True, timeout=120, check=True)
+    assert json.loads(done.stdout)["prompt_tokens"] == 1 + len(model.tokenize("user"))
 
 
 @pytest.mark.parametrize("name", UNKNOWN_TEMPLATES)
