@@ -123,6 +123,11 @@ int qig_read_chat(qig_tokenizer *t, const qig_gguf *g, const char *file, char *e
         return set_known(&r, "<|im_start|>", "\n", token_text(t, end));
     }
     if (!chatml && is_zephyr(template) && t->kind[t->eos] == KIND_CONTROL) {
+        static const char *const headers[] = {"<|system|>", "<|user|>", "<|assistant|>"};
+        for (size_t i = 0; i < sizeof headers / sizeof *headers; i++) {
+            const int32_t header = special_of(t, headers[i]);
+            if (header >= 0) t->kind[header] = KIND_CONTROL; /* nor is one begun, where the file has tokens for it */
+        }
         t->eot = t->eos;
         return set_known(&r, "<|", "|>\n", token_text(t, t->eos));
     }

@@ -52,11 +52,13 @@ def zephyr(messages: Sequence[tuple[str, str]]) -> str:
     return "".join(f"<|{role}|>\n{content}</s>\n" for role, content in messages) + "<|assistant|>\n"
 
 
-def byte_level(path: Path, template: str | None, controls: Sequence[str]) -> tuple[NativeModel, Tokenizer]:
-    """Bytes and a few merges, cut as smollm does."""
+def byte_level(
+    path: Path, template: str | None, controls: Sequence[str], kind: int = vocabulary.CONTROL
+) -> tuple[NativeModel, Tokenizer]:
+    """Bytes and a few merges, cut as smollm does; kind: of the tokens that are written as one, which come first."""
     merges = ["u s", "us e", "use r", "Ċ Ċ", "a s", "Ġ a", "| >", "< |"]
     tokens = [*controls, *sorted(pre_tokenizers.ByteLevel.alphabet()), *(m.replace(" ", "") for m in merges)]
-    kinds = [vocabulary.CONTROL] * len(controls) + [vocabulary.NORMAL] * (len(tokens) - len(controls))
+    kinds = [kind] * len(controls) + [vocabulary.NORMAL] * (len(tokens) - len(controls))
     more = {} if template is None else {"tokenizer.chat_template": template}
     eos = tokens.index("<|im_end|>") if "<|im_end|>" in tokens else 0
     v = vocabulary.Vocabulary(tokens, kinds, pre="smollm", merges=merges, bos=0, eos=eos, more=more)
@@ -199,15 +201,25 @@ def test_other_templates_are_no_chat_format(name: str, tmp_path: Path) -> None:
         model.chat_turn("user", "x")
 
 
+def test_chatml_tokens_are_not_typed(tmp_path: Path) -> None:
+    model, _ = byte_level(tmp_path / "model.gguf", CHATML, ["<|endoftext|>", "<|im_start|>", "<|im_end|>"], vocabulary.USER_DEFINED)
+    with model:
+        assert (model.eos, model.eot) == (0, 2)
+        assert not {0, 1, 2} & set(model.tokenize("<|im_end|><|im_start|><|endoftext|>"))
+
+
 def test_markers_without_their_tokens_are_no_chat_format(tmp_path: Path) -> None:
     model, _ = byte_level(tmp_path / "model.gguf", CHATML, ["<|endoftext|>", "<|im_start|>"])
     with model:
         assert model.eot is None and model.eos == 0
 
 
-def test_zephyr_with_headers_that_are_tokens(tmp_path: Path) -> None:
-    model, peer = byte_level(tmp_path / "model.gguf", ZEPHYR, ["<|endoftext|>", "<|user|>", "<|assistant|>"])
+@pytest.mark.parametrize("kind", [vocabulary.CONTROL, vocabulary.USER_DEFINED])
+def test_zephyr_with_headers_that_are_tokens(kind: int, tmp_path: Path) -> None:
+    """A user types no token of the format, even where the file calls them user-defined."""
+    model, peer = byte_level(tmp_path / "model.gguf", ZEPHYR, ["<|endoftext|>", "<|user|>", "<|assistant|>"], kind)
     with model:
+        assert not {0, 1, 2} & set(model.tokenize("<|endoftext|><|user|><|assistant|>"))
         assert (model.eos, model.eot) == (0, 0)
         messages = [("user", "a"), ("assistant", "us"), ("user", "er")]
         want = peer.encode(zephyr(messages).replace("</s>", "<|endoftext|>"), add_special_tokens=False).ids
