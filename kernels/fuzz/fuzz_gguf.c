@@ -39,7 +39,7 @@ static void use_text(const qig_model *m, const char *text, size_t len) {
     int32_t ids[ROOM];
     for (int special = 0; special < 2; special++) {
         int64_t n = qig_tokenize(m, text, len, special, ids, ROOM);
-        if (n < 0 || n > (int64_t)len) abort();
+        if (n < 0 || n > 2 * (int64_t)len) abort(); /* a token of one byte, and the space that follows a special one */
         for (int64_t i = 0; i < n && i < ROOM; i++) {
             size_t k;
             const char *p = qig_token_bytes(m, ids[i], special, &k);
@@ -48,7 +48,8 @@ static void use_text(const qig_model *m, const char *text, size_t len) {
         }
     }
     static const char *const roles[] = {"system", "user", "assistant"};
-    for (size_t i = 0; i < 3; i++) qig_chat_turn(m, roles[i], text, len, ids, ROOM);
+    if ((qig_token_eot(m) < 0) != (qig_chat_end(m, ids, ROOM) < 1)) abort();
+    for (size_t i = 0; i < 3; i++) qig_chat_turn(m, roles[i], text, len, (int)(i % 2), ids, ROOM);
 }
 
 /* A few tokens through the engine: weights of any bits, NaN among them, may give any floats, and still a token of the vocabulary. */

@@ -2,7 +2,8 @@
 
     python kernels/fuzz/make_seeds.py DIR      DIR/fuzz_gguf/*.gguf and DIR/fuzz_tokenizer/*.txt
 
-Hostile files carry the words that their error must hold; tests/kernels/test_gguf_hostile.py opens each of them with libqig.
+Files with a vocabulary by scores are in scored_seeds.py. Hostile files carry the words that their error must hold;
+tests/kernels/test_gguf_hostile.py opens each of them with libqig.
 """
 
 from __future__ import annotations
@@ -447,7 +448,8 @@ def hostile() -> dict[str, tuple[bytes, str]]:
         "threshold_1": (with_key("qig.gate.threshold", F32, f32(1)), "in [0, 1)"),
         "tokens_missing": (with_file(lambda f: f.keys.pop("tokenizer.ggml.tokens")), "no tokenizer"),
         "tokenizer_missing": (with_file(lambda f: without(f, "tokenizer.")), "no tokenizer"),
-        "tokenizer_llama": (with_key("tokenizer.ggml.model", STRING, string("llama")), "'llama' is not run by this build (gpt2)"),
+        "tokenizer_bert": (with_key("tokenizer.ggml.model", STRING, string("bert")), "'bert' is not run by this build (gpt2, llama)"),
+        "pre_default": (with_key("tokenizer.ggml.pre", STRING, string("default")), "'default' is not run by this build (gpt-2, smollm, llama-bpe,"),
         "tokens_of_u8": (with_key("tokenizer.ggml.tokens", ARRAY, array(U8, 4, b"abcd")), "must be an array of strings"),
         "tokens_none": (with_key("tokenizer.ggml.tokens", ARRAY, array(STRING, 0, b"")), "a vocabulary of 0 tokens"),
         "token_types_of_u8": (with_key("tokenizer.ggml.token_type", ARRAY, array(U8, 270, b"\1" * 270)), "must be an array of i32"),
@@ -520,6 +522,7 @@ TEXTS = {
     "invalid": b"ok \xff\xfe \xc0\x80 \xed\xa0\x80 \xf4\x90\x80\x80 \xe2\x82 caf\xc3\xa9 \xf0\x9f\x91",
     "run": b"hellohello" * 60 + b"l" * 300,
     "zeros": bytes(40),
+    "scored": "he</s>llo<file>  \u2581the xlxl ooooo\n<0x41>".encode(),
 }
 
 
@@ -527,7 +530,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("dir", type=Path, help="folder of the corpora; made if it is not there")
     out: Path = parser.parse_args().dir
-    ggufs = {**{f"valid_{n}": b for n, b in valid().items()}, **{n: b for n, (b, _) in hostile().items()}, **boundaries()}
+    import scored_seeds  # the module beside this one, which builds on it
+
+    whole, broken = valid() | scored_seeds.valid(), hostile() | scored_seeds.hostile()
+    ggufs = {**{f"valid_{n}": b for n, b in whole.items()}, **{n: b for n, (b, _) in broken.items()}, **boundaries()}
     for folder, files, suffix in (("fuzz_gguf", ggufs, ".gguf"), ("fuzz_tokenizer", TEXTS, ".txt")):
         (out / folder).mkdir(parents=True, exist_ok=True)
         for name, data in files.items():

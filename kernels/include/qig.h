@@ -80,19 +80,25 @@ QIG_API const char *qig_isa_list(void);
 
 /* --- text ------------------------------------------------------------------------------------------------------------------------ */
 
-/* Byte-level BPE. Writes at most cap ids; returns the number of ids the text has (may exceed cap: call again), or a negative qig_status.
- * text need not be terminated and may hold any bytes; invalid UTF-8 is encoded byte by byte. parse_special: whether "<|end|>" and the
- * like become their control token (never set it for what a user typed). */
+/* Writes at most cap ids; returns the number of ids the text has (may exceed cap: call again), or a negative qig_status. text need not be
+ * terminated and may hold any bytes; invalid UTF-8 is encoded byte by byte. parse_special: whether "<|end|>" and the like become their control
+ * token (never set it for what a user typed). The token that a text begins with is not among the ids: qig_token_bos. */
 QIG_API int64_t qig_tokenize(const qig_model *m, const char *text, size_t len, int parse_special, int32_t *out, size_t cap);
 /* The bytes of one token (not terminated; a token may hold part of a UTF-8 character). Control tokens have length 0 unless special. */
 QIG_API const char *qig_token_bytes(const qig_model *m, int32_t token, int special, size_t *len);
 /* Length of the longest prefix of buf that ends on a whole UTF-8 character (invalid bytes count as whole): what may be printed now. */
 QIG_API size_t qig_utf8_whole(const char *buf, size_t len);
+/* 1: qig_tokenize puts a space before a text (SentencePiece); whoever joins the bytes of a whole text's tokens takes it off again. */
+QIG_API int qig_space_prefix(const qig_model *m);
+QIG_API int32_t qig_token_bos(const qig_model *m); /* what a text or a conversation is to begin with, or -1: nothing */
 QIG_API int32_t qig_token_eos(const qig_model *m); /* end of text */
-QIG_API int32_t qig_token_eot(const qig_model *m); /* end of turn, or -1: the file has no chat format */
+QIG_API int32_t qig_token_eot(const qig_model *m); /* end of turn, or -1: the file has no chat format, or none that is known here */
 /* One chat turn as tokens: header of the role, the content (special strings in it are plain text), end of turn; content NULL writes the
- * header alone (the cue for an answer). role: "system", "user", "assistant". Same return convention as qig_tokenize. */
-QIG_API int64_t qig_chat_turn(const qig_model *m, const char *role, const char *content, size_t len, int32_t *out, size_t cap);
+ * header alone (the cue for an answer). role: "system", "user", "assistant". first: nothing stands before it but qig_token_bos. Same return
+ * convention as qig_tokenize. */
+QIG_API int64_t qig_chat_turn(const qig_model *m, const char *role, const char *content, size_t len, int first, int32_t *out, size_t cap);
+/* The tokens after the content of a turn, qig_token_eot among them: what follows an answer before the next turn. Same return convention. */
+QIG_API int64_t qig_chat_end(const qig_model *m, int32_t *out, size_t cap);
 
 /* --- a session ------------------------------------------------------------------------------------------------------------------- */
 

@@ -62,9 +62,11 @@ int add_bytes(text_buffer *t, const char *bytes, size_t n); /* QIG_EXIT_OK or th
 
 /* Grown as needed; ids are freed by the caller with free(). */
 typedef struct { int32_t *ids; int32_t n, cap; } id_list;
-/* Append the tokens of a text or of a turn; QIG_EXIT_OK or the exit code. */
+/* Append the tokens of a text, of a turn (first: of the first one), of the end of an answer's turn, or what stands before all text; QIG_EXIT_OK or the exit code. */
 int add_text(id_list *l, const qig_model *m, const char *text, size_t len);
-int add_turn(id_list *l, const qig_model *m, const char *role, const char *content, size_t len);
+int add_turn(id_list *l, const qig_model *m, const char *role, const char *content, size_t len, int first);
+int add_turn_end(id_list *l, const qig_model *m);
+int add_start(id_list *l, const qig_model *m);
 int add_id(id_list *l, int32_t id);
 
 /* Everything of a stream, terminated, for free(); NULL with the reason printed. */

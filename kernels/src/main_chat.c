@@ -13,10 +13,10 @@
 
 typedef struct {
     opened *a;
-    int32_t system;     /* tokens of the system prompt */
+    int32_t system;     /* tokens of the system prompt and of what stands before it */
     int32_t *starts;    /* where each exchange begins; the last one ends at the session's position */
     int32_t n, cap;
-    int32_t pending;    /* 1: the end of the last answer's turn goes in with the next question */
+    int32_t pending;    /* tokens of the end of the last answer's turn that go in with the next question */
 } chat;
 
 /* Drops oldest whole exchanges until `wanted` positions are free or only `keep` of them are left; 1 when any went. */
@@ -55,11 +55,12 @@ static int remember_start(chat *c, int32_t at) {
 
 /* The next question: header, text and the cue for an answer, after the end of the last turn where that is still to come. */
 static int question(const chat *c, const char *text, size_t len, id_list *ids) {
+    const int first = qig_session_pos(c->a->session) == (qig_token_bos(c->a->model) >= 0);
     ids->n = 0;
     int rc = QIG_EXIT_OK;
-    if (c->pending) rc = add_id(ids, qig_token_eot(c->a->model));
-    if (rc == QIG_EXIT_OK) rc = add_turn(ids, c->a->model, "user", text, len);
-    if (rc == QIG_EXIT_OK) rc = add_turn(ids, c->a->model, "assistant", NULL, 0);
+    if (c->pending) rc = add_turn_end(ids, c->a->model);
+    if (rc == QIG_EXIT_OK) rc = add_turn(ids, c->a->model, "user", text, len, first);
+    if (rc == QIG_EXIT_OK) rc = add_turn(ids, c->a->model, "assistant", NULL, 0, 0);
     return rc;
 }
 
@@ -83,7 +84,7 @@ static int reply(const options *o, chat *c, const char *text, size_t len, id_lis
     a.prefill_s = now() - start;
     rc = remember_start(c, begin);
     if (rc != QIG_EXIT_OK) return rc;
-    c->pending = 1;
+    c->pending = (int32_t)qig_chat_end(c->a->model, NULL, 0);
     rc = draw(o, c->a, o->n_tokens, make_room, c, &a);
     if (rc == QIG_EXIT_OK) rc = finish_answer(o, c->a, &a, text, len);
     free_answer(&a);
@@ -184,13 +185,14 @@ int run_chat(const options *o) {
     if (rc != QIG_EXIT_OK) return rc;
     chat c = { .a = &a };
     if (qig_token_eot(a.model) < 0) rc = fail("this model has no chat format: use 'qig generate'");
+    if (rc == QIG_EXIT_OK) rc = add_start(&ids, a.model);
     if (rc == QIG_EXIT_OK && o->system) {
-        rc = add_turn(&ids, a.model, "system", o->system, strlen(o->system));
+        rc = add_turn(&ids, a.model, "system", o->system, strlen(o->system), 1);
         if (rc == QIG_EXIT_OK && ids.n > qig_session_n_ctx(a.session) / 2)
             rc = fail("the system prompt has %d tokens, more than half of the context of %d", (int)ids.n, (int)qig_session_n_ctx(a.session));
-        if (rc == QIG_EXIT_OK && feed(a.session, ids.ids, ids.n) < 0) rc = QIG_EXIT_USER;
-        c.system = ids.n;
     }
+    if (rc == QIG_EXIT_OK && ids.n > 0 && feed(a.session, ids.ids, ids.n) < 0) rc = QIG_EXIT_USER;
+    c.system = ids.n;
     if (rc == QIG_EXIT_OK) {
         catch_interrupts();
         rc = converse(o, &c);

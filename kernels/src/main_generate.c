@@ -6,15 +6,16 @@
 #include "main.h"
 
 static int keep_newer_half(void *arg) {
-    qig_session *s = ((opened *)arg)->session;
-    return qig_session_slide(s, 0, qig_session_n_ctx(s) / 2, NULL, 0) == QIG_OK;
+    const opened *m = arg;
+    const int32_t n_ctx = qig_session_n_ctx(m->session), first = qig_token_bos(m->model) >= 0; /* what stands before the text stays */
+    return qig_session_slide(m->session, first, n_ctx / 2, NULL, 0) == QIG_OK && qig_session_pos(m->session) < n_ctx;
 }
 
 static int generate(const options *o, opened *m, const char *text, size_t len) {
     id_list ids = { 0 };
     answer a = { .end = "stopped" };
-    int rc = add_text(&ids, m->model, text, len);
-    if (rc == QIG_EXIT_OK && ids.n == 0) rc = fail("the prompt is empty: give a text to continue");
+    int rc = len ? add_start(&ids, m->model) : fail("the prompt is empty: give a text to continue");
+    if (rc == QIG_EXIT_OK) rc = add_text(&ids, m->model, text, len);
     if (rc == QIG_EXIT_OK && ids.n > qig_session_n_ctx(m->session))
         rc = fail("the prompt has %d tokens, the context has room for %d", (int)ids.n, (int)qig_session_n_ctx(m->session));
     if (rc == QIG_EXIT_OK) {

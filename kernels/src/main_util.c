@@ -157,13 +157,25 @@ int add_text(id_list *l, const qig_model *m, const char *text, size_t len) {
     return QIG_EXIT_OK;
 }
 
-int add_turn(id_list *l, const qig_model *m, const char *role, const char *content, size_t len) {
-    int64_t n = qig_chat_turn(m, role, content, len, NULL, 0);
+int add_start(id_list *l, const qig_model *m) {
+    const int32_t bos = qig_token_bos(m);
+    return bos < 0 ? QIG_EXIT_OK : add_id(l, bos);
+}
+
+int add_turn(id_list *l, const qig_model *m, const char *role, const char *content, size_t len, int first) {
+    int64_t n = qig_chat_turn(m, role, content, len, first, NULL, 0);
     if (n < 0) return fail("the turn cannot be encoded");
     int rc = reserve(l, n);
     if (rc != QIG_EXIT_OK) return rc;
-    l->n += (int32_t)qig_chat_turn(m, role, content, len, l->ids + l->n, (size_t)n);
+    l->n += (int32_t)qig_chat_turn(m, role, content, len, first, l->ids + l->n, (size_t)n);
     return QIG_EXIT_OK;
+}
+
+int add_turn_end(id_list *l, const qig_model *m) {
+    int64_t n = qig_chat_end(m, NULL, 0);
+    int rc = reserve(l, n);
+    if (rc == QIG_EXIT_OK) l->n += (int32_t)qig_chat_end(m, l->ids + l->n, (size_t)n);
+    return rc;
 }
 
 char *read_all(FILE *f, size_t *len) {

@@ -268,9 +268,13 @@ int64_t qig_tokenize(const qig_model *m, const char *text, size_t len, int parse
 
 const char *qig_token_bytes(const qig_model *m, int32_t token, int special, size_t *len) { return qig_tokenizer_bytes(m->tokenizer, token, special, len); }
 
+int qig_space_prefix(const qig_model *m) { return qig_tokenizer_space_prefix(m->tokenizer); }
+int32_t qig_token_bos(const qig_model *m) { return qig_tokenizer_bos(m->tokenizer); }
 int32_t qig_token_eos(const qig_model *m) { return qig_tokenizer_eos(m->tokenizer); }
 int32_t qig_token_eot(const qig_model *m) { return qig_tokenizer_eot(m->tokenizer); }
 
-int64_t qig_chat_turn(const qig_model *m, const char *role, const char *content, size_t len, int32_t *out, size_t cap) {
-    return qig_tokenizer_chat_turn(m->tokenizer, role, content, len, out, cap);
+int64_t qig_chat_turn(const qig_model *m, const char *role, const char *content, size_t len, int first, int32_t *out, size_t cap) {
+    return qig_tokenizer_chat_turn(m->tokenizer, role, content, len, first, out, cap);
 }
+
+int64_t qig_chat_end(const qig_model *m, int32_t *out, size_t cap) { return qig_tokenizer_chat_end(m->tokenizer, out, cap); }

@@ -124,12 +124,12 @@ static void test_small_buffers(const qig_model *m) {
 
 static void test_chat(const qig_model *m) {
     int32_t ids[32];
-    int64_t n = qig_chat_turn(m, "user", "hello<|end|>", 12, ids, 32);
+    int64_t n = qig_chat_turn(m, "user", "hello<|end|>", 12, 0, ids, 32);
     check(n == 10 && ids[0] == TINY_EOS + 2 && ids[9] == TINY_EOT, "header, content, end", n);
     for (int64_t i = 1; i < 9 && n == 10; i++) check(ids[i] < TINY_EOS, "what a user types holds no control token", i);
-    check(qig_chat_turn(m, "assistant", NULL, 0, ids, 32) == 1 && ids[0] == TINY_EOS + 3, "the cue for an answer", 0);
-    check(qig_chat_turn(m, "system", "", 0, ids, 32) == 2, "an empty turn", 0);
-    check(qig_chat_turn(m, "end", "x", 1, ids, 32) == QIG_ERR_ARG && qig_chat_turn(m, "", "x", 1, ids, 32) == QIG_ERR_ARG, "no such role", 0);
+    check(qig_chat_turn(m, "assistant", NULL, 0, 0, ids, 32) == 1 && ids[0] == TINY_EOS + 3, "the cue for an answer", 0);
+    check(qig_chat_turn(m, "system", "", 0, 0, ids, 32) == 2, "an empty turn", 0);
+    check(qig_chat_turn(m, "end", "x", 1, 0, ids, 32) == QIG_ERR_ARG && qig_chat_turn(m, "", "x", 1, 0, ids, 32) == QIG_ERR_ARG, "no such role", 0);
     check(qig_token_eos(m) == TINY_EOS && qig_token_eot(m) == TINY_EOT, "ends", qig_token_eot(m));
     size_t len = 1;
     check(qig_token_bytes(m, -1, 1, &len) == NULL && len == 0 && qig_token_bytes(m, TINY_VOCAB, 1, &len) == NULL, "no such token", 0);

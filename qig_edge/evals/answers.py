@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from qig_edge.runtime.backend import Backend, Session, Telemetry
+from qig_edge.runtime.backend import Backend, Session, Telemetry, document_start
 
 # Most tokens of an answer: the longest right ones take about half of it even where each byte is a token.
 ANSWER_TOKENS = 24
@@ -56,8 +56,8 @@ def first_line(text: str) -> str:
 
 
 def prompt_ids(backend: Backend, prompt: str) -> list[int]:
-    """End of text and prompt as tokens."""
-    return [backend.eos, *backend.tokenize(prompt)]
+    """The token that a text is scored after, and the prompt as tokens."""
+    return [document_start(backend), *backend.tokenize(prompt)]
 
 
 def fits(backend: Backend, session: Session, prompt: str) -> bool:

@@ -1,9 +1,9 @@
 """The suite "text": bits per byte on given texts, and what the model did on the way.
 
-Every document is whole: end of text, then its tokens, each predicted from those before it. A document longer than the context goes
-through windows that begin `stride` tokens apart; each window scores only the tokens that no earlier one has, so that all but the first
-have at least context - stride tokens in sight. The end of a document is not scored. Of a conversation the contents are read, a line each,
-without roles.
+Every document is whole: what a text begins with (end of text, unless the file has a token for it), then its tokens, each predicted from
+those before it. A document longer than the context goes through windows that begin `stride` tokens apart; each window scores only the tokens
+that no earlier one has, so that all but the first have at least context - stride tokens in sight. The end of a document is not scored. Of a
+conversation the contents are read, a line each, without roles.
 
 - bits per byte: sum of -log2 p over all tokens, divided by the bytes of the texts as UTF-8: comparable between tokenizers;
 - its standard error is that of a ratio over documents (None for a single one): it tells how far other documents like these would lie;
@@ -25,7 +25,7 @@ import numpy as np
 
 from qig_edge.errors import ConfigError, DataError
 from qig_edge.evals.suites import Options, Table
-from qig_edge.runtime.backend import Backend, Session, Telemetry
+from qig_edge.runtime.backend import Backend, Session, Telemetry, document_start
 from qig_edge.train.sources import Source
 
 CHUNK = 128  # logits of so many tokens are held at a time
@@ -173,7 +173,7 @@ def run(backend: Backend, options: Options) -> Result:
         if not 1 <= stride <= context:
             raise ConfigError(f"--stride {stride} must be from 1 to the context, {context}")
         for i, (name, text) in enumerate(texts):
-            nats = _document(session, [backend.eos, *backend.tokenize(text)], context, stride, by_sight)
+            nats = _document(session, [document_start(backend), *backend.tokenize(text)], context, stride, by_sight)
             documents.append((name, sizes[i], nats))
             options.progress(sum(sizes[: i + 1]), sum(sizes))
     return Result(documents, by_sight, context, stride)
@@ -194,7 +194,7 @@ def _texts(name: str, options: Options) -> list[str]:
 
 def _document(session: Session, ids: list[int], context: int, stride: int, by_sight: dict[int, Scored]) -> float:
     """Nats of ids[1:], which are added to by_sight too."""
-    total, scored = 0.0, 1  # ids[:scored] have been scored; the end of text that stands first is not
+    total, scored = 0.0, 1  # ids[:scored] have been scored; the token that stands before the text is not
     begin = 0
     while scored < len(ids):
         end = min(len(ids), begin + context + 1)  # the last of them is predicted, not evaluated

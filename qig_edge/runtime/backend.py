@@ -191,12 +191,20 @@ class Backend(Protocol):
     """An opened model: immutable, shared by its sessions, closed after the last of them."""
 
     @property
+    def bos(self) -> int | None:
+        """Token that a text or a conversation is to begin with, which tokenize() and chat_turn() leave to the caller; None: nothing."""
+
+    @property
     def eos(self) -> int:
         """Token that ends a text."""
 
     @property
     def eot(self) -> int | None:
         """Token that ends a turn, or None: the model has no chat format."""
+
+    @property
+    def turn_end(self) -> list[int]:
+        """What follows an answer before the next turn, eot among it; empty without a chat format."""
 
     def metadata(self, key: str) -> str | None:
         """A string of the model's description by its GGUF key, "qig.regime.on_breakdown"; None where there is none."""
@@ -207,11 +215,24 @@ class Backend(Protocol):
     def detokenize(self, tokens: Sequence[int], *, special: bool = False) -> bytes:
         """The bytes of tokens; control tokens are empty unless special."""
 
-    def chat_turn(self, role: str, content: str | None) -> list[int]:
-        """One turn as tokens; content None gives the header alone, the cue for an answer. role: "system", "user" or "assistant"."""
+    def chat_turn(self, role: str, content: str | None, *, first: bool = False) -> list[int]:
+        """One turn as tokens; content None gives the header alone, the cue for an answer. role: "system", "user" or "assistant".
+
+        first: nothing stands before it but `bos`.
+        """
 
     def session(self, *, n_ctx: int = 0, n_threads: int = 0) -> Session:
         """A fresh timeline. n_ctx 0: the model's context length; n_threads 0: the back end's choice."""
 
     def close(self) -> None:
         """Frees the model; closing twice is allowed."""
+
+
+def text_start(backend: Backend) -> list[int]:
+    """What is to stand before a text or a conversation: `bos` or nothing."""
+    return [] if backend.bos is None else [backend.bos]
+
+
+def document_start(backend: Backend) -> int:
+    """The token that a text from its beginning is scored after: `bos`, or the end of the text before it."""
+    return backend.eos if backend.bos is None else backend.bos

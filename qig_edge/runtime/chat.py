@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 
 from qig_edge.errors import RuntimeFault
-from qig_edge.runtime.backend import Backend, Sampling, Session
+from qig_edge.runtime.backend import Backend, Sampling, Session, text_start
 from qig_edge.runtime.stream import Stats, Stop, draw, feed
 
 
@@ -46,7 +46,7 @@ class Chat:
         self._unevaluated: list[int] = []  # end of the last turn: goes in with the next question
         self._texts: list[list[str]] = []  # question and answer of each exchange, as far as it was evaluated
         self._system_text = system
-        system_ids = backend.chat_turn("system", system) if system else []
+        system_ids = text_start(backend) + (backend.chat_turn("system", system, first=True) if system else [])
         if len(system_ids) > session.n_ctx // 2:
             raise RuntimeFault(
                 f"the system prompt has {len(system_ids)} tokens, more than half of the context of {session.n_ctx}"
@@ -86,7 +86,7 @@ class Chat:
         start = time.perf_counter()
         backend, session = self.backend, self.session
         assert backend.eot is not None
-        question = backend.chat_turn("user", text) + backend.chat_turn("assistant", None)
+        question = self._question(text)
         room = session.n_ctx - self._system
         if len(question) >= room:
             raise RuntimeFault(f"the message has {len(question)} tokens, the context has room for {room - 1}")
@@ -95,14 +95,14 @@ class Chat:
         reserve = min(self.max_tokens, session.n_ctx // 4)
         if session.pos + len(ids) + reserve > session.n_ctx:
             self._drop(len(ids) + reserve)
-            ids = self._unevaluated + question
+            ids = self._unevaluated + self._question(text)
         stats.prompt_tokens = len(ids)
         begin = session.pos + len(self._unevaluated)
         if not feed(session, ids, self.stop):
             stats.end = "stopped"
             return
         self._starts.append(begin)
-        self._unevaluated = [backend.eot]
+        self._unevaluated = list(backend.turn_end)
         exchange = [text, ""]
         self._texts.append(exchange)
         stats.prefill_s = stats.first_token_s = time.perf_counter() - start
@@ -118,6 +118,11 @@ class Chat:
         ):
             yield piece
             exchange[1] += piece
+
+    def _question(self, text: str) -> list[int]:
+        """A user's turn and the cue for the answer."""
+        first = self.session.pos == len(text_start(self.backend))
+        return self.backend.chat_turn("user", text, first=first) + self.backend.chat_turn("assistant", None)
 
     def _drop(self, wanted: int, keep_last: bool = False) -> bool:
         """Drops oldest whole exchanges until `wanted` positions are free, or none (keep_last: one) is left; says whether anything went."""

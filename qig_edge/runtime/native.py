@@ -93,9 +93,12 @@ PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "qig_tokenize": (_I64, (_P, _STR, _SIZE, ct.c_int, _IDS, _SIZE)),
     "qig_token_bytes": (_P, (_P, _I32, ct.c_int, ct.POINTER(_SIZE))),
     "qig_utf8_whole": (_SIZE, (_STR, _SIZE)),
+    "qig_space_prefix": (ct.c_int, (_P,)),
+    "qig_token_bos": (_I32, (_P,)),
     "qig_token_eos": (_I32, (_P,)),
     "qig_token_eot": (_I32, (_P,)),
-    "qig_chat_turn": (_I64, (_P, _STR, _STR, _SIZE, _IDS, _SIZE)),
+    "qig_chat_turn": (_I64, (_P, _STR, _STR, _SIZE, ct.c_int, _IDS, _SIZE)),
+    "qig_chat_end": (_I64, (_P, _IDS, _SIZE)),
     "qig_session_new": (ct.c_int, (_P, ct.POINTER(CSessionParams), ct.POINTER(_P), *_ERR)),
     "qig_session_free": (None, (_P,)),
     "qig_session_pos": (_I32, (_P,)),
@@ -233,9 +236,13 @@ class NativeModel:
         raw = CModelInfo()
         self._lib.qig_model_get_info(self.handle, ct.byref(raw))
         self.info = ModelInfo(**{n: _text(getattr(raw, n)) for n, *_ in CModelInfo._fields_})
-        eot = self._lib.qig_token_eot(self.handle)
+        bos, eot = self._lib.qig_token_bos(self.handle), self._lib.qig_token_eot(self.handle)
+        self.bos: int | None = bos if bos >= 0 else None
         self.eos: int = self._lib.qig_token_eos(self.handle)
         self.eot: int | None = eot if eot >= 0 else None
+        self.turn_end: list[int] = (
+            [] if eot < 0 else self._ids(8, lambda out, cap: self._lib.qig_chat_end(self.handle, out, cap))
+        )
 
     @property
     def handle(self) -> int:
@@ -294,15 +301,21 @@ class NativeModel:
             lambda out, cap: self._lib.qig_tokenize(self.handle, data, len(data), int(parse_special), out, cap),
         )
 
-    def chat_turn(self, role: str, content: str | None) -> list[int]:
-        """One chat turn as tokens; content None: the header alone. Raises ConfigError for an unknown role, RuntimeFault without a chat format."""
+    def chat_turn(self, role: str, content: str | None, *, first: bool = False) -> list[int]:
+        """One chat turn as tokens; content None: the header alone; first: nothing stands before it but `bos`.
+
+        Raises ConfigError for an unknown role, RuntimeFault without a chat format.
+        """
         if role not in ROLES:
             raise ConfigError(f"role = '{role}' must be one of {', '.join(ROLES)}")
         if self.eot is None:
             raise RuntimeFault(f"{self.path}: this model has no chat format; use 'qig-edge generate'")
         data = None if content is None else content.encode("utf-8", "surrogatepass")
         n = len(data or b"")
-        return self._ids(n + 8, lambda out, cap: self._lib.qig_chat_turn(self.handle, role.encode(), data, n, out, cap))
+        return self._ids(
+            n + 16,
+            lambda out, cap: self._lib.qig_chat_turn(self.handle, role.encode(), data, n, int(first), out, cap),
+        )
 
     def _ids(self, cap: int, call: Callable[[Any, int], int]) -> list[int]:
         """Runs a call that writes ids, again with a larger buffer where the first was too small."""
@@ -323,9 +336,10 @@ class NativeModel:
         pointer = self._lib.qig_token_bytes(self.handle, token, int(special), ct.byref(n))
         return ct.string_at(pointer, n.value) if pointer else b""
 
-    def detokenize(self, tokens: Sequence[int], *, special: bool = False) -> bytes:
-        """The bytes of tokens, joined."""
-        return b"".join(self.token_bytes(int(t), special=special) for t in tokens)
+    def detokenize(self, tokens: Sequence[int], *, special: bool = False, whole: bool = False) -> bytes:
+        """The bytes of tokens, joined. whole: they are a text from its beginning, where the tokenizer may have put a space, which goes again."""
+        data = b"".join(self.token_bytes(int(t), special=special) for t in tokens)
+        return data[1:] if whole and self._lib.qig_space_prefix(self.handle) and data.startswith(b" ") else data
 
     def session(
         self,

@@ -9,7 +9,15 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from qig_edge.errors import RuntimeFault
-from qig_edge.runtime.backend import Backend, Sampling, Session, Speculation, SpeculativeSession, Telemetry
+from qig_edge.runtime.backend import (
+    Backend,
+    Sampling,
+    Session,
+    Speculation,
+    SpeculativeSession,
+    Telemetry,
+    text_start,
+)
 from qig_edge.runtime.state import BREAKDOWN, AnswerState, TokenState
 
 # Tokens of a prompt evaluated between two looks at the stop flag. Floats do not depend on the split.
@@ -158,6 +166,8 @@ def generate(
     ids = backend.tokenize(text)
     if not ids:
         raise RuntimeFault("the prompt is empty: give a text to continue")
+    start_ids = text_start(backend) if session.pos == 0 else []
+    ids = start_ids + ids
     room = session.n_ctx - session.pos
     if len(ids) > room:
         raise RuntimeFault(f"the prompt has {len(ids)} tokens, the context has room for {room}")
@@ -170,7 +180,7 @@ def generate(
     stats.prefill_s = stats.first_token_s = time.perf_counter() - start
 
     def keep_newer_half() -> bool:
-        session.slide(0, session.n_ctx // 2)
+        session.slide(len(start_ids), session.n_ctx // 2)
         return session.pos < session.n_ctx
 
     ends = {backend.eos} if backend.eot is None else {backend.eos, backend.eot}

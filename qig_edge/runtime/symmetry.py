@@ -24,7 +24,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from qig_edge.errors import RuntimeFault
-from qig_edge.runtime.backend import Backend
+from qig_edge.runtime.backend import Backend, text_start
 from qig_edge.runtime.roles import swap_roles, token_swap
 
 if TYPE_CHECKING:
@@ -117,8 +117,12 @@ class Scorer:
 
     def _ids(self, messages: Messages, reply: str, ended: bool) -> tuple[list[int], list[int]]:
         """Token ids of the prompt, the assistant's header at its end, and of the reply."""
-        prompt = [t for role, content in messages for t in self.backend.chat_turn(role, content)]
-        return prompt + self.backend.chat_turn("assistant", None), self.backend.tokenize(reply) + [self.eot] * ended
+        turn, turn_end = self.backend.chat_turn, self.backend.turn_end
+        prompt = text_start(self.backend)
+        for i, (role, content) in enumerate(messages):
+            prompt += turn(role, content, first=i == 0)
+        header, whole = turn("assistant", None), turn("assistant", reply)
+        return prompt + header, whole[len(header) : len(whole) - len(turn_end)] + [self.eot] * ended
 
     def _fitting(self, messages: Messages, reply: str, ended: bool) -> Messages:
         while True:

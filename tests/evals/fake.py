@@ -29,7 +29,7 @@ class Said:
 class TalkingBackend:
     """mind: what it answers to a prompt. Its softmax gives the token that it says probability 0.8."""
 
-    eos, eot = EOS, None
+    bos, eos, eot, turn_end = None, EOS, None, list[int]()
 
     def __init__(self, mind: Callable[[str], Said], n_ctx: int = 256) -> None:
         self.mind, self.n_ctx, self.open = mind, n_ctx, 0
@@ -43,7 +43,7 @@ class TalkingBackend:
     def detokenize(self, tokens: Sequence[int], *, special: bool = False) -> bytes:
         return bytes(t for t in tokens if t < 256)
 
-    def chat_turn(self, role: str, content: str | None) -> list[int]:
+    def chat_turn(self, role: str, content: str | None, *, first: bool = False) -> list[int]:
         raise AssertionError("no chat in an evaluation")
 
     def session(self, *, n_ctx: int = 0, n_threads: int = 0) -> TalkingSession:

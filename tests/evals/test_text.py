@@ -24,7 +24,7 @@ VOCAB = 257
 class Bigrams:
     """A back end whose next byte hangs on the last one alone, so that windows cannot matter; its session notes what it was asked."""
 
-    eos, eot = 256, None
+    bos, eos, eot = None, 256, None
 
     def __init__(self, n_ctx: int) -> None:
         self.n_ctx, self.pos, self.windows = n_ctx, 0, []

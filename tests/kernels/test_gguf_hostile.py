@@ -20,18 +20,19 @@ from qig_edge.errors import ModelFileError
 from qig_edge.runtime.native import NativeModel, library
 
 
-def _seeds() -> ModuleType:
-    path = Path(__file__).resolve().parents[2] / "kernels" / "fuzz" / "make_seeds.py"
-    spec = importlib.util.spec_from_file_location("qig_fuzz_seeds", path)
+def _seeds(name: str) -> ModuleType:
+    path = Path(__file__).resolve().parents[2] / "kernels" / "fuzz" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec and spec.loader
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-seeds = _seeds()
-VALID: dict[str, bytes] = seeds.valid()
-HOSTILE: dict[str, tuple[bytes, str]] = seeds.hostile()
+seeds = _seeds("make_seeds")
+scored_seeds = _seeds("scored_seeds")
+VALID: dict[str, bytes] = seeds.valid() | scored_seeds.valid()
+HOSTILE: dict[str, tuple[bytes, str]] = seeds.hostile() | scored_seeds.hostile()
 CUT: dict[str, bytes] = seeds.boundaries()
 
 
@@ -70,7 +71,7 @@ def test_valid_opens(name: str, tmp_path: Path) -> None:
         assert (model.info.vocab_size, model.info.d_model, model.info.n_layers, model.info.head_dim) == (270, 32, layers, 16)
         assert model.info.file_bytes == len(VALID[name])
         assert (model.eot is None) == (name == "no_chat")
-        assert model.metadata("tokenizer.chat_template") == "{{ messages }}"
+        assert (model.metadata("tokenizer.chat_template") == "{{ messages }}") != name.startswith("scored")
         assert model.metadata("qig.context_length") is None  # no string
         assert model.metadata("general.nothing") is None
     assert opened(path) is None

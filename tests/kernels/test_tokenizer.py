@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import random
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,11 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from qig_edge.runtime.native import NativeModel, utf8_whole
+
+_spec = importlib.util.spec_from_file_location("qig_vocabulary", Path(__file__).with_name("vocabulary.py"))
+assert _spec and _spec.loader
+vocabulary = sys.modules[_spec.name] = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(vocabulary)
 
 CONTROLS = ["<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>", "<|end|>!"]
 
@@ -58,50 +65,12 @@ def byte_level(vocab: dict[str, int], merges: list[tuple[str, str]]) -> Tokenize
 
 
 def write_model(path: Path, tokens: list[str], kinds: list[int], merges: list[str]) -> None:
-    """A model file of one block with zero weights: all that matters here is its vocabulary."""
-    import gguf
-    import numpy as np
-
-    w = gguf.GGUFWriter(path, "qig")
-    w.add_context_length(64)
-    w.add_embedding_length(32)
-    w.add_block_count(1)
-    w.add_feed_forward_length(32)
-    w.add_head_count(2)
-    w.add_head_count_kv(1)
-    w.add_key_length(16)
-    w.add_value_length(16)
-    w.add_layer_norm_rms_eps(1e-5)
-    w.add_rope_freq_base(10000.0)
-    w.add_uint32("qig.basin_length", 32)
-    w.add_uint32("qig.head_rank", 0)
-    w.add_string("qig.attention.state", "pure")
-    w.add_string("qig.attention.metric", "bures")
-    for name, value in (("beta", 0.43), ("ref", 128.0), ("min", 0.25), ("max", 4.0), ("kappa_0", 64.0)):
-        w.add_float32(f"qig.coupling.{name}", value)
-    w.add_float32("qig.gate.threshold", 0.0)
-    w.add_float32("qig.gate.margin", 0.0)
-    w.add_tokenizer_model("gpt2")
-    w.add_tokenizer_pre("gpt-2")
-    w.add_token_list(tokens)
-    w.add_token_types(kinds)
-    if merges:
-        w.add_token_merges(merges)
-    controls = {t: i for i, t in enumerate(tokens) if kinds[i] == 3}
-    w.add_eos_token_id(controls.get("<|endoftext|>", 0))
-    if controls:
-        w.add_eot_token_id(controls["<|end|>"])
-        for role in ("system", "user", "assistant", "end"):
-            w.add_string(f"qig.chat.{role}", f"<|{role}|>")
-    shapes = {"token_embd": (len(tokens), 32), "basin_proj": (32, 32), "output_norm": (32,), "output_down": (32, 32)}
-    blocks = {"attn_norm": (32,), "attn_q": (32, 32), "attn_k": (16, 32), "attn_v": (16, 32), "attn_output": (32, 32), "attn_temp": (2,)}
-    blocks |= {"ffn_norm": (32,), "ffn_up": (32, 32), "ffn_down": (32, 32)}
-    for name, shape in {**shapes, **{f"blk.0.{n}": s for n, s in blocks.items()}}.items():
-        w.add_tensor(f"{name}.weight", np.full(shape, 0.1 if name == "blk.0.attn_temp" else 0.0, np.float32))
-    w.write_header_to_file()
-    w.write_kv_data_to_file()
-    w.write_tensors_to_file()
-    w.close()
+    controls = {t: i for i, t in enumerate(tokens) if kinds[i] == vocabulary.CONTROL}
+    roles = ("system", "user", "assistant", "end") if controls else ()
+    chat = {role: f"<|{role}|>" for role in roles}
+    eos = controls.get("<|endoftext|>", 0)
+    v = vocabulary.Vocabulary(tokens, kinds, merges=merges, eos=eos, eot=controls.get("<|end|>"), chat=chat)
+    vocabulary.write(path, v)
 
 
 @pytest.fixture(scope="module")

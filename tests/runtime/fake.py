@@ -15,7 +15,9 @@ class FakeBackend:
     """answers: the byte strings that the model gives, in order; each is followed by the end of the turn."""
 
     def __init__(self, answers: Sequence[bytes] = (), n_ctx: int = 64, eot: int | None = EOT) -> None:
+        self.bos: int | None = None
         self.eos, self.eot, self.n_ctx = EOS, eot, n_ctx
+        self.turn_end = [] if eot is None else [eot]
         self.script = [t for a in answers for t in [*a, EOT]]
         self.closed = False
         self.described: dict[str, str] = {}
@@ -29,7 +31,7 @@ class FakeBackend:
     def detokenize(self, tokens: Sequence[int], *, special: bool = False) -> bytes:
         return bytes(t for t in tokens if t < 256)
 
-    def chat_turn(self, role: str, content: str | None) -> list[int]:
+    def chat_turn(self, role: str, content: str | None, *, first: bool = False) -> list[int]:
         return [HEADERS[role]] + ([] if content is None else [*content.encode(), EOT])
 
     def session(self, *, n_ctx: int = 0, n_threads: int = 0) -> FakeSession:

@@ -175,6 +175,44 @@ def test_generate_continues_and_slides() -> None:
     assert stats.prompt_tokens == 3 and stats.decode_rate is not None and stats.decode_rate > 0
 
 
+BOS = 300
+
+
+def llama_backend(answers: list[bytes], n_ctx: int) -> fake.FakeBackend:
+    """A text begins with a token of its own, and a newline follows the end of a turn."""
+    backend = fake.FakeBackend(answers, n_ctx=n_ctx)
+    backend.bos, backend.turn_end = BOS, [fake.EOT, 10]
+    return backend
+
+
+def test_a_text_begins_with_the_files_token() -> None:
+    backend = llama_backend([b"w" * 100], 32)
+    session, stats = backend.session(), Stats()
+    list(generate(backend, session, "abc", sampling=Sampling.greedy(), max_tokens=80, stats=stats))
+    assert stats.prompt_tokens == 4 and session.history[0] == BOS and session.history.count(BOS) == 1
+    assert session.slides and all(keep == 1 for keep, _ in session.slides)
+
+
+@pytest.mark.parametrize("system", [None, "be"])
+def test_a_conversation_begins_with_the_files_token(system: str | None) -> None:
+    backend = llama_backend([b"one", b"two"], 200)
+    session = backend.session()
+    chat = Chat(backend, session, system=system)
+    first = [BOS, *(turns(backend, ("system", system)) if system else [])]
+    assert "".join(chat.answer("a")) == "one" and "".join(chat.answer("b")) == "two"
+    expected = [*first, *turns(backend, ("user", "a"), ("assistant", "one")), 10, *turns(backend, ("user", "b"), ("assistant", "two"))]
+    assert session.history == expected[:-1]
+    chat.forget_last()
+    chat.forget_last()
+    assert session.history == [*first, *turns(backend)] and chat.exchanges == 0
+    small = llama_backend([b"x" * 8] * 30, 64)
+    session = small.session()
+    chat = Chat(small, session, system=system)
+    for _ in range(20):
+        "".join(chat.answer("q"))
+    assert session.slides and all(keep == len(first) for keep, _ in session.slides) and session.history[0] == BOS
+
+
 def test_generate_refuses_empty_and_long_prompts() -> None:
     backend = fake.FakeBackend([b"x"], n_ctx=8)
     for text, match in (("", "empty"), ("123456789", "9 tokens, the context has room for 8")):
