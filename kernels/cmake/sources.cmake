@@ -38,8 +38,7 @@ set(QIG_FLAGS_AVX512_VNNI -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnn
 set(QIG_SRC_OPS_NEON
   src/ops/neon/logits.c
   src/ops/neon/matmul_float.c
-  src/ops/neon/matmul_q4_0.c
-  src/ops/neon/matmul_q8_0.c
+  src/ops/neon/matmul_quantized.c
   src/ops/neon/mix.c
   src/ops/neon/overlap.c
   src/ops/neon/quantize.c
