@@ -221,7 +221,7 @@ def shortest(f: Function, through: Callable[[Loop], bool]) -> list[int] | None:
 
 
 def matmul_rows(kernel: str, isa: str, f: Function) -> list[Row]:
-    """Rows of 1 and of 4 columns. A tile of one column is taken as it comes from memory (with prefetch), one of four as it finds its rows in the cache."""
+    """Rows of 1 and of 4 columns: one column as its rows come from memory (with prefetch), four as they find their rows in the cache."""
     rows: dict[int, Row] = {}
     for way in ways(f):
         loop = loop_of(f, way)
@@ -230,7 +230,7 @@ def matmul_rows(kernel: str, isa: str, f: Function) -> list[Row]:
         fetches = bool(loop.count("prfm|prfum"))
         if len(way) > 1 or columns not in (1, 4) or fetches != (columns == 1):
             continue
-        what = f"matrix-vector, {blocks // 4} block{'s' if blocks > 4 else ''} of 4 rows" if columns == 1 else "matrix product, 4 rows x 4 columns"
+        what = "matrix product, 4 rows x 4 columns" if columns > 1 else f"matrix-vector, {blocks // 4} x 4 blocks"
         if columns not in rows or blocks > rows[columns].units:
             rows[columns] = Row(kernel, isa, what, columns, loop, blocks, 32 * blocks * columns)
     return [rows[c] for c in sorted(rows)] if len(rows) == 2 else []
@@ -243,7 +243,8 @@ def overlap_rows(kernel: str, isa: str, f: Function) -> list[Row]:
     if len(steps) != 1 or not outer:
         return []
     way = min(outer, key=lambda w: len(loop_of(f, w).body))
-    body = [line for b in way for line in f.blocks[b] * (KEY // 16 if b == steps[0] else 1)]
+    step = 16 * loop_of(f, [steps[0]]).count(r"smlal2|sdot") // 4  # entries of each of the four keys
+    body = [line for b in way for line in f.blocks[b] * (KEY // step if b == steps[0] else 1)]
     return [Row(kernel, isa, f"key of {KEY}", 1, Loop(body), 4, 4 * KEY)]
 
 

@@ -19,11 +19,11 @@ QIG_INLINE int8x16_t load_part(const int8_t *p, int m) {
     return vld1q_s8(v);
 }
 
-#define DOTS(load)                                                                                               \
-    {                                                                                                            \
-        const int8x16_t a = load(q + i);                                                                         \
-        s0 = vdotq_s32(s0, a, load(k0 + i)), s1 = vdotq_s32(s1, a, load(k1 + i));                                \
-        s2 = vdotq_s32(s2, a, load(k2 + i)), s3 = vdotq_s32(s3, a, load(k3 + i));                                \
+#define DOTS(load, at)                                                                                                            \
+    {                                                                                                                             \
+        const int8x16_t a = load(q + (at));                                                                                       \
+        s0 = vdotq_s32(s0, a, load(k0 + (at))), s1 = vdotq_s32(s1, a, load(k1 + (at)));                                           \
+        s2 = vdotq_s32(s2, a, load(k2 + (at))), s3 = vdotq_s32(s3, a, load(k3 + (at)));                                           \
     }
 #define LOAD_REST(p) load_part(p, c - i)
 
@@ -33,8 +33,15 @@ void qig_overlap_i8__neon_dotprod(const int8_t *q, float qs, const int8_t *k, si
         const int8_t *k0 = k, *k1 = m > 1 ? k0 + k_stride : k0, *k2 = m > 2 ? k1 + k_stride : k1, *k3 = m > 3 ? k2 + k_stride : k2;
         int32x4_t s0 = vdupq_n_s32(0), s1 = s0, s2 = s0, s3 = s0;
         int i = 0;
-        for (; i + STEP <= c; i += STEP) DOTS(vld1q_s8)
-        if (i < c) DOTS(LOAD_REST)
+        for (; i + 2 * STEP <= c; i += 2 * STEP) { /* two registers a step: half of the counting */
+            DOTS(vld1q_s8, i)
+            DOTS(vld1q_s8, i + STEP)
+        }
+        if (i + STEP <= c) {
+            DOTS(vld1q_s8, i)
+            i += STEP;
+        }
+        if (i < c) DOTS(LOAD_REST, i)
         const float32x4_t sums = vcvtq_f32_s32(vpaddq_s32(vpaddq_s32(s0, s1), vpaddq_s32(s2, s3)));
         float scales[KEYS] = {0}, v[KEYS];
         if (m < KEYS) memcpy(scales, ks + j, (size_t)m * sizeof *scales);
