@@ -53,7 +53,7 @@ def source_flags(lists: dict[str, list[str]], machine: str) -> dict[str, list[st
             continue
         isa = name.removeprefix("QIG_SRC_OPS_") if name.startswith("QIG_SRC_OPS_") else None
         if isa is None or isa in SETS[machine]:
-            flags = lists.get(f"QIG_ZIG_FLAGS_{isa}", lists.get(f"QIG_FLAGS_{isa}", []))
+            flags = lists.get(f"QIG_ZIG_FLAGS_{isa}") or lists.get(f"QIG_FLAGS_{isa}", []) if isa else []
             sources.update((f, flags) for f in files if f.endswith(".c"))
     return sources
 
