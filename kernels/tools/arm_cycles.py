@@ -3,8 +3,8 @@
     python kernels/tools/arm_cycles.py        prints the table of docs/kernels.md; needs ziglang and llvm-mca 17 or newer
 
 Each kernel is compiled as for its processor, its loops are found in the assembly (the shortest way round that does the work: no odd sizes), and two
-predictions are made of each: llvm-mca's, and the bound that published instruction throughputs of the Cortex-A72 set, in which loads, dependencies and
-the queues of the processor cost nothing more. A loop's work is told from its instructions: what it multiplies and how many scales it converts.
+predictions are made of each: llvm-mca's, and the bound that the Cortex-A72's instruction throughputs (A72_PIPES) set, in which waiting for memory, for
+other instructions and for room in a queue costs nothing. A loop's work is told from its instructions: what it multiplies and how many scales it converts.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ GOALS = {
 }
 
 # The Cortex-A72, instruction by instruction: how many cycles of which pipe. F0 and F1 are the vector pipes, V is either of them, L loads, S stores.
-# One multiply-long a cycle (8 multiply-accumulates) is measured; so is that half conversion is slow; the rest is what Arm publishes for the core, or
-# for its predecessor where it says nothing else. Float vectors of 128 bits take both vector pipes.
+# One multiply-long a cycle (8 multiply-accumulates) is measured; so is that half conversion is slow; the rest is taken over from its predecessor, the
+# Cortex-A57, where no better is known, and was not checked on a board. Float vectors of 128 bits take both vector pipes.
 A72_PIPES: tuple[tuple[str, dict[str, float]], ...] = (
     (r"[su]ml[as]l2?|[su]mull2?", {"F0": 1}),
     (r"mul|mla|mls", {"F0": 2}),
@@ -336,7 +336,8 @@ def markdown() -> str:
     lines = [
         "Predicted, not measured: no ARM machine was there. Loops as zig compiles them for the processor, llvm-mca of LLVM "
         f"{version}; " + "; ".join(f"{p.name}: {p.note}" for p in PROCESSORS.values()) + ". Everything is in the first-level cache.",
-        "`throughputs`: the bound that published instruction throughputs of the Cortex-A72 set (one multiply-long a cycle: 8 MAC), and what sets it.",
+        "`throughputs`: the bound that the Cortex-A72's instruction throughputs set, and what sets it: one multiply-long (8 MAC) a cycle and three",
+        "instructions decoded a cycle; what else the table in `kernels/tools/arm_cycles.py` holds is mostly the A57's too.",
         "A unit is 32 weights of a matrix, or one key.",
         "",
         "| kernel | processor | loop | instructions | cycles a unit | MAC a cycle | throughputs: cycles a unit | MAC a cycle | goal |",
