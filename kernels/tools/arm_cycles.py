@@ -2,9 +2,10 @@
 
     python kernels/tools/arm_cycles.py        prints the table of docs/kernels.md; needs ziglang and llvm-mca 17 or newer
 
-Each kernel is compiled as for its processor, its loops are found in the assembly (the shortest way round that does the work: no odd sizes), and two
-predictions are made of each: llvm-mca's, and the bound that the Cortex-A72's instruction throughputs (A72_PIPES) set, in which waiting for memory, for
-other instructions and for room in a queue costs nothing. A loop's work is told from its instructions: what it multiplies and how many scales it converts.
+Each kernel is compiled as for its processor, its loops are found in the assembly (the shortest way round that does the work: no odd sizes),
+and two predictions are made of each: llvm-mca's, and the bound that the Cortex-A72's instruction throughputs (A72_PIPES) set, in which waiting for
+memory, for other instructions and for room in a queue costs nothing. A loop's work is told from its instructions: what it multiplies and how many
+scales it converts.
 """
 
 from __future__ import annotations
