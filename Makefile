@@ -4,6 +4,7 @@
 # make sanitize  the C tests and the runtime's, built with AddressSanitizer and UndefinedBehaviorSanitizer, then with ThreadSanitizer
 # make wheels  x86_64 and aarch64 wheels in dist/, cross-built with zig
 # make docs    docs/cli.md, written from --help
+# make kernels-report  docs/kernels.md: cycles predicted for ARM, rates measured here; needs llvm-mca 17 or newer (apt install llvm-19)
 # make clean   removes builds and environments
 
 PYTHON ?= python3
@@ -26,7 +27,7 @@ INSTALLED_FROM := pyproject.toml LICENSE README.md $(shell find qig_edge kernels
 # The optimizers extra without torchvision, which backpack names for its examples: a build of it for GPUs breaks a torch without.
 OPTIMIZERS := pytorch-optimizer curvlinops-for-pytorch backpack-for-pytorch einconv linear_operator unfoldNd
 
-.PHONY: demo test lint native sanitize wheels docs clean
+.PHONY: demo test lint native sanitize wheels docs kernels-report clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -95,6 +96,10 @@ wheel-%: $(DEV)/installed
 
 docs: $(DEV)/installed
 	$(BIN)/python -m qig_edge.cli.reference docs/cli.md
+
+kernels-report: native
+	$(IN_DEV) cmake --build $(BUILD) --target qig-kernels-bench
+	$(BIN)/python kernels/tools/report.py $(BUILD)/qig-kernels-bench docs/kernels.md
 
 clean:
 	rm -rf build dist $(VENV) $(DEV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -4,11 +4,12 @@
  *
  * A set's kernels are those that it runs, inherited ones too; "all" times every kernel once. A product of n > 1 columns is shown against its n = 1,
  * timed by turns with it.
- * Matrices and caches are taken in turn from a buffer larger than any cache, so what they need comes from main memory, as in decode. A row's ceiling is the
- * read bandwidth of as large a buffer, the mean of before and after it. Times are medians of 7 trials; GB/s counts the matrix or cache, GMAC/s multiply-accumulates.
+ * A row is one kernel, one shape and one working set: `L1` and `L2` are as many rows of the matrix (at least 16) or keys of the cache as 16 and 256 KB hold, the
+ * same ones in every call; `memory` is the whole shape, taken in turn from a buffer larger than any cache, as in decode; vectors stay in the cache. A row's ceiling is
+ * what plain reading reaches on a buffer of the working set's size, the mean of before and after it; it is no limit for a kernel with wider loads in L1.
+ * Times are processor time, which leaves out what other programs take, medians of 7 trials; GB/s counts the matrix or cache, GMAC/s multiply-accumulates.
  */
 #include "ops/kernels.h"
-#include "qig.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -18,11 +19,18 @@
 
 typedef void any_fn(void);
 
-enum { TRIALS = 7, POOL_MB = 256, MAX_SIZES = 3, MAX_TURNS = 2 };
+enum { TRIALS = 7, POOL_MB = 256, MAX_SIZES = 3, MAX_TURNS = 2, LEAST_ROWS = 16 };
 
-static const double TRIAL_SECONDS = 0.05;
+static const double TRIAL_SECONDS = 0.02;
 static const size_t POOL = (size_t)POOL_MB << 20;
 static char *pool; /* POOL bytes */
+
+static const struct {
+    const char *name;
+    size_t bytes;
+} working_sets[] = {{"L1", 16 << 10}, {"L2", 256 << 10}, {"memory", (size_t)POOL_MB << 20}, {"cache", 16 << 10}};
+enum { N_WORKING_SETS = 3, CACHE = 3 /* the one of vectors */ };
+static size_t in_use = (size_t)POOL_MB << 20; /* bytes of the working set */
 
 typedef struct {
     int size[MAX_SIZES]; /* as in the shapes file */
@@ -36,7 +44,7 @@ typedef struct {
 
 static double now(void) {
     struct timespec t;
-    timespec_get(&t, TIME_UTC);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
@@ -94,7 +102,39 @@ static double median_seconds(void (*call)(void *context, int copy), void *contex
     return seconds;
 }
 
-static int copies_of(size_t bytes) { return bytes && bytes < POOL ? (int)(POOL / bytes) : 1; }
+/* Bytes a second of plain reading: the fastest of 5 trials over the working set, or over one part after another of a large one. Random sums, so that the
+ * reads stay; four places side by side, each prefetched 2 KB ahead. */
+static double ceiling(void) {
+    enum { PART = 16 << 20, WORDS = 8, STREAMS = 4, AHEAD = 2048 / sizeof(uint64_t) };
+    static size_t part;
+    static volatile uint64_t keep;
+    const size_t bytes = in_use < PART ? in_use : PART, words = bytes / sizeof(uint64_t) / STREAMS, passes = PART / bytes;
+    double fastest = 0.0;
+    for (int trial = 0; trial < 5; trial++) {
+        const uint64_t *p = (const uint64_t *)(const void *)(pool + (part = (part + bytes) % in_use));
+        uint64_t sum[WORDS] = {0};
+        const double begin = now();
+        for (size_t pass = 0; pass < passes; pass++)
+            for (size_t i = 0; i < words; i += WORDS)
+                for (size_t stream = 0; stream < STREAMS; stream++) {
+                    const uint64_t *q = p + stream * words + i;
+                    __builtin_prefetch(q + (i + AHEAD < words ? AHEAD : 0));
+                    for (int j = 0; j < WORDS; j++) sum[j] += q[j];
+                }
+        const double seconds = now() - begin;
+        for (int j = 0; j < WORDS; j++) keep += sum[j];
+        if ((double)(passes * bytes) / seconds > fastest) fastest = (double)(passes * bytes) / seconds;
+    }
+    return fastest;
+}
+
+static int copies_of(size_t bytes) { return bytes && bytes < in_use ? (int)(in_use / bytes) : 1; }
+
+/* How many of `rows` rows the working set holds: all, or a number of whole tiles. */
+static int rows_in_use(int rows, size_t row_bytes) {
+    const size_t fit = in_use / row_bytes / LEAST_ROWS * LEAST_ROWS, least = fit ? fit : LEAST_ROWS;
+    return (size_t)rows < least ? rows : (int)least;
+}
 
 /* --- matmul ---------------------------------------------------------------------------------------------------------------------- */
 
@@ -111,29 +151,32 @@ static void call_matmul(void *context, int copy) {
     c->f(pool + (size_t)copy * (size_t)c->rows * c->row_bytes, c->row_bytes, c->x, c->input_bytes, c->y, (size_t)c->rows, c->k, 0, c->rows, c->n);
 }
 
-/* Blocks of `block` bytes with a half scale of about 2^-6 in front (0: plain elements of width bytes around 1). */
-static void fill_pool(size_t block, size_t width) {
-    for (size_t i = 0; i < POOL / 4; i++) ((uint32_t *)(void *)pool)[i] = rng();
-    for (size_t i = 0; block && i + block <= POOL; i += block) {
+/* Blocks of `block` bytes with a half scale of about 2^-6 in front (0: plain elements of width bytes around 1), over at least `bytes` and the working set. */
+static void fill_pool(size_t block, size_t width, size_t bytes) {
+    const size_t all = bytes > in_use ? bytes : in_use;
+    for (size_t i = 0; i < all / 4; i++) ((uint32_t *)(void *)pool)[i] = rng();
+    for (size_t i = 0; block && i + block <= all; i += block) {
         const uint16_t d = (uint16_t)(0x2400 | (rng() & 255));
         memcpy(pool + i, &d, 2);
     }
-    for (size_t i = 0; !block && i < POOL / width; i++) {
+    for (size_t i = 0; !block && i < all / width; i++) {
         if (width == 2) ((uint16_t *)(void *)pool)[i] = (uint16_t)(0x3800 | (rng() & 1023));
         else ((float *)(void *)pool)[i] = 0.5f + (float)(rng() & 1023) * 0x1p-10f;
     }
 }
 
 static timing bench_matmul(any_fn *f, const shape *s, size_t block, size_t width) {
-    const int k = s->size[0], rows = s->size[1], n = s->size[2];
-    matmul_call c = {(qig_matmul_fn *)f, width * (size_t)k, sizeof(float) * (size_t)k, k, rows, n, NULL, NULL};
+    const int k = s->size[0], n = s->size[2];
+    matmul_call c = {(qig_matmul_fn *)f, width * (size_t)k, sizeof(float) * (size_t)k, k, s->size[1], n, NULL, NULL};
     if (block) c.row_bytes = block * (size_t)(k / 32), c.input_bytes = sizeof(qig_block_a8) * (size_t)(k / 32);
-    const size_t bytes = c.row_bytes * (size_t)rows;
-    if (bytes > POOL || (block && k % 32)) {
-        fprintf(stderr, "a matrix of %d x %d: larger than the buffer of %d MB, or rows not of whole blocks of 32\n", rows, k, (int)POOL_MB);
+    if (c.row_bytes * (size_t)c.rows > POOL || (block && k % 32)) {
+        fprintf(stderr, "a matrix of %d x %d: larger than the buffer of %d MB, or rows not of whole blocks of 32\n", c.rows, k, (int)POOL_MB);
         exit(2);
     }
-    fill_pool(block, width);
+    c.rows = rows_in_use(c.rows, c.row_bytes);
+    const int rows = c.rows;
+    const size_t bytes = c.row_bytes * (size_t)rows;
+    fill_pool(block, width, bytes);
     float *x = random_floats((size_t)k * (size_t)n, -1.0f, 1.0f);
     c.x = (char *)x;
     if (block) {
@@ -177,13 +220,16 @@ static void call_sum_rows(void *context, int copy) {
 static timing bench_sum_rows(any_fn *f, const shape *s, size_t block, size_t width) {
     sum_rows_call c = {(qig_sum_rows_fn *)f, 0, s->size[0], s->size[1], s->size[2], NULL, NULL, NULL};
     c.row_bytes = block ? block * (size_t)(c.columns / 32) : width * (size_t)c.columns;
-    const size_t bytes = c.row_bytes * (size_t)c.rows;
-    if (bytes > POOL || (block && c.columns % 32) || c.active > c.rows) {
+    if (c.row_bytes * (size_t)c.rows > POOL || (block && c.columns % 32) || c.active > c.rows) {
         fprintf(stderr, "%d of %d rows of %d: larger than the buffer of %d MB, rows not of whole blocks of 32, or more than there are\n", c.active, c.rows,
                 c.columns, (int)POOL_MB);
         exit(2);
     }
-    fill_pool(block, width);
+    const int whole = c.rows; /* fewer rows, as large a share of them active */
+    c.rows = rows_in_use(whole, c.row_bytes);
+    c.active = (int)(((int64_t)c.active * c.rows + whole - 1) / whole);
+    const size_t bytes = c.row_bytes * (size_t)c.rows;
+    fill_pool(block, width, bytes);
     c.units = checked(malloc(LISTS * (size_t)c.active * sizeof *c.units));
     for (int list = 0; list < LISTS; list++)
         for (int r = 0, left = c.active; left; r++)
@@ -236,9 +282,10 @@ static void call_score(void *context, int copy) {
 
 /* width: bytes of a cached entry, 0 for no cache. */
 static timing bench_cache(any_fn *f, void (*call)(void *, int), int c, int keys, size_t width) {
+    if (width) keys = rows_in_use(keys, (size_t)c * width);
     cache_call x = {f, c, keys, (size_t)c * (size_t)keys * width, NULL, NULL, NULL, NULL, 0.0f, 0.0f};
     const size_t longest = (size_t)(c > keys ? c : keys);
-    if (width) fill_pool(0, 4);
+    if (width) fill_pool(0, 4, x.bytes);
     x.x = random_floats(longest, 0.001f, 0.999f);
     x.scales = random_floats(longest, 0.001f, 0.01f);
     x.o = random_floats(longest, 0.0f, 0.0f);
@@ -334,16 +381,17 @@ static int runs(const qig_ops *set, int i) {
     return f == kernels[i].kernel;
 }
 
-static void print_row(int i, const shape *s) {
-    const double before = qig_read_bandwidth(POOL, 1, 3);
+static void print_row(int i, const shape *s, int set) {
+    in_use = working_sets[set].bytes;
+    const double before = ceiling();
     const timing t = kernels[i].bench(kernels[i].kernel, s);
-    const double ceiling = 0.5 * (before + qig_read_bandwidth(POOL, 1, 3));
+    const double most = 0.5 * (before + ceiling());
     char sizes[64] = "";
     for (int j = 0; j < s->n_sizes; j++) snprintf(sizes + strlen(sizes), sizeof sizes - strlen(sizes), "%s%d", j ? " x " : "", s->size[j]);
-    printf("%-28s %-18s %11.2f", kernels[i].name, sizes, t.seconds * 1e6);
+    printf("%-32s %-18s %-6s %11.2f", kernels[i].name, sizes, working_sets[set].name, t.seconds * 1e6);
     if (t.bytes > 0.0) {
         const double rate = t.bytes / t.seconds;
-        printf(" %8.2f %8.2f %5.0f%% %9.2f", rate * 1e-9, ceiling * 1e-9, 100.0 * rate / ceiling, t.macs / t.seconds * 1e-9);
+        printf(" %8.2f %8.2f %5.0f%% %9.2f", rate * 1e-9, most * 1e-9, 100.0 * rate / most, t.macs / t.seconds * 1e-9);
     }
     if (t.one_column > 0.0) printf(" %6.2f", t.seconds / t.one_column);
     putchar('\n');
@@ -364,7 +412,7 @@ int main(int argc, char **argv) {
     FILE *file = fopen(argv[1], "r");
     if (!file) return fail("cannot open the shapes file", argv[1]);
     pool = checked(malloc(POOL));
-    printf("%-28s %-18s %11s %8s %8s %6s %9s %6s\n", "kernel", "shape", "us", "GB/s", "ceiling", "of it", "GMAC/s", "of n=1");
+    printf("%-32s %-18s %-6s %11s %8s %8s %6s %9s %6s\n", "kernel", "shape", "set", "us", "GB/s", "ceiling", "of it", "GMAC/s", "of n=1");
 
     char line[256];
     int rows = 0;
@@ -381,7 +429,9 @@ int main(int argc, char **argv) {
         for (int i = 0; i < N_KERNELS; i++) {
             if (strcmp(op, kernels[i].op)) continue;
             known = 1;
-            if (all ? qig_ops_get(kernels[i].isa) != NULL : runs(set, i)) print_row(i, &s), rows++;
+            if (all ? qig_ops_get(kernels[i].isa) == NULL : !runs(set, i)) continue;
+            const int vector = sizes_wanted(op) == 1;
+            for (int w = vector ? CACHE : 0; w < (vector ? CACHE + 1 : N_WORKING_SETS); w++) print_row(i, &s, w), rows++;
         }
         if (!known) return fail("unknown operation", op);
     }

@@ -1,5 +1,7 @@
 # Sources by the flags they are compiled with, relative to kernels/. Every list is compiled with -ffp-contract=off.
-# QIG_SRC_OPS_AVX2 and QIG_SRC_OPS_AVX512_VNNI on x86_64 only, QIG_SRC_OPS_NEON on aarch64 only: kernels.inc names their kernels there.
+# QIG_SRC_OPS_AVX2 and QIG_SRC_OPS_AVX512_VNNI on x86_64 only, QIG_SRC_OPS_NEON* on aarch64 only: kernels.inc names their kernels there.
+# QIG_FLAGS_<set>: what gcc and clang take. QIG_ZIG_FLAGS_<set>, where it is set: what zig takes instead, which has no -march for ARM; its -mcpu would replace
+# the processor that a program is built for.
 set(QIG_SRC_COMMON
   src/cpu.c
   src/ops/common.c
@@ -38,8 +40,7 @@ set(QIG_FLAGS_AVX512_VNNI -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnn
 set(QIG_SRC_OPS_NEON
   src/ops/neon/logits.c
   src/ops/neon/matmul_float.c
-  src/ops/neon/matmul_q4_0.c
-  src/ops/neon/matmul_q8_0.c
+  src/ops/neon/matmul_quantized.c
   src/ops/neon/mix.c
   src/ops/neon/overlap.c
   src/ops/neon/quantize.c
@@ -47,13 +48,13 @@ set(QIG_SRC_OPS_NEON
   src/ops/neon/sum_rows.c
   src/ops/neon/vector.c)
 
-if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
-  set(QIG_SRC_OPS_SIMD ${QIG_SRC_OPS_AVX2} ${QIG_SRC_OPS_AVX512_VNNI})
-  set_source_files_properties(${QIG_SRC_OPS_AVX2} PROPERTIES COMPILE_OPTIONS "${QIG_FLAGS_AVX2}")
-  set_source_files_properties(${QIG_SRC_OPS_AVX512_VNNI} PROPERTIES COMPILE_OPTIONS "${QIG_FLAGS_AVX512_VNNI}")
-elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64|ARM64)$")
-  set(QIG_SRC_OPS_SIMD ${QIG_SRC_OPS_NEON})
-else()
-  set(QIG_SRC_OPS_SIMD)
-endif()
-set(QIG_SRC_KERNELS ${QIG_SRC_COMMON} ${QIG_SRC_OPS_REF} ${QIG_SRC_OPS_SIMD})
+set(QIG_SRC_OPS_NEON_DOTPROD
+  src/ops/neon_dotprod/matmul_quantized.c
+  src/ops/neon_dotprod/overlap.c)
+set(QIG_FLAGS_NEON_DOTPROD -march=armv8.2-a+dotprod)
+set(QIG_ZIG_FLAGS_NEON_DOTPROD -Xclang -target-feature -Xclang +dotprod)
+
+set(QIG_SRC_OPS_NEON_I8MM
+  src/ops/neon_i8mm/matmul_quantized.c)
+set(QIG_FLAGS_NEON_I8MM -march=armv8.2-a+dotprod+i8mm)
+set(QIG_ZIG_FLAGS_NEON_I8MM -Xclang -target-feature -Xclang +dotprod -Xclang -target-feature -Xclang +i8mm)

@@ -24,6 +24,15 @@ unsigned qig_cpu_features(void) {
     return QIG_CPU_AVX2 | (wide ? QIG_CPU_AVX512_VNNI : 0u);
 }
 
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+
+/* The kernel's words for what every core of this machine has, by their bits: C libraries older than the instructions do not name them. */
+unsigned qig_cpu_features(void) {
+    const unsigned long dotprod = 1ul << 20 /* of AT_HWCAP */, i8mm = 1ul << 13 /* of AT_HWCAP2 */;
+    return QIG_CPU_NEON | (getauxval(AT_HWCAP) & dotprod ? QIG_CPU_NEON_DOTPROD : 0u) | (getauxval(AT_HWCAP2) & i8mm ? QIG_CPU_NEON_I8MM : 0u);
+}
+
 #elif defined(__aarch64__)
 
 unsigned qig_cpu_features(void) { return QIG_CPU_NEON; }

@@ -32,11 +32,11 @@ SYSTEMS = {
 }
 # Instruction sets of QIG_SRC_OPS_<SET> lists and the machine they are for; "REF" is for every machine.
 SETS = {"x86_64": ("REF", "AVX2", "AVX512_VNNI"), "aarch64": ("REF", "NEON", "NEON_DOTPROD", "NEON_I8MM")}
-_LISTED = re.compile(r"(?:set\(|list\(APPEND\s+)(QIG_(?:SRC|FLAGS)_\w+)([^)]*)\)")
+_LISTED = re.compile(r"(?:set\(|list\(APPEND\s+)(QIG_(?:SRC|FLAGS|ZIG_FLAGS)_\w+)([^)]*)\)")
 
 
 def cmake_lists(folder: Path) -> dict[str, list[str]]:
-    """The QIG_SRC_* and QIG_FLAGS_* lists of the *.cmake files in a folder, without references to other lists."""
+    """The QIG_SRC_*, QIG_FLAGS_* and QIG_ZIG_FLAGS_* lists of the *.cmake files in a folder, without references to other lists."""
     lists: dict[str, list[str]] = {}
     for path in sorted(folder.glob("sources*.cmake")):
         text = re.sub(r"#.*", "", path.read_text("utf-8"))
@@ -46,14 +46,15 @@ def cmake_lists(folder: Path) -> dict[str, list[str]]:
 
 
 def source_flags(lists: dict[str, list[str]], machine: str) -> dict[str, list[str]]:
-    """Every source of the program for a machine ("aarch64", "x86_64"), with the extra flags of its instruction set."""
+    """Every source of the program for a machine ("aarch64", "x86_64"), with the extra flags of its instruction set as zig takes them."""
     sources: dict[str, list[str]] = {}
     for name, files in lists.items():
         if not name.startswith("QIG_SRC_"):
             continue
         isa = name.removeprefix("QIG_SRC_OPS_") if name.startswith("QIG_SRC_OPS_") else None
         if isa is None or isa in SETS[machine]:
-            sources.update((f, lists.get(f"QIG_FLAGS_{isa}", []) if isa else []) for f in files if f.endswith(".c"))
+            flags = lists.get(f"QIG_ZIG_FLAGS_{isa}") or lists.get(f"QIG_FLAGS_{isa}", []) if isa else []
+            sources.update((f, flags) for f in files if f.endswith(".c"))
     return sources
 
 

@@ -21,6 +21,8 @@
 #define TAKE_avx2 SKIP
 #define TAKE_avx512_vnni SKIP
 #define TAKE_neon SKIP
+#define TAKE_neon_dotprod SKIP
+#define TAKE_neon_i8mm SKIP
 static const qig_ops set_ref = {.isa = "ref",
 #include "../../kernels.inc"
 };
@@ -44,6 +46,16 @@ static const qig_ops set_avx512_vnni = {.isa = "avx512_vnni",
 static const qig_ops set_neon = {.isa = "neon",
 #include "../../kernels.inc"
 };
+#undef TAKE_neon_dotprod
+#define TAKE_neon_dotprod FIELD
+static const qig_ops set_neon_dotprod = {.isa = "neon_dotprod",
+#include "../../kernels.inc"
+};
+#undef TAKE_neon_i8mm
+#define TAKE_neon_i8mm FIELD
+static const qig_ops set_neon_i8mm = {.isa = "neon_i8mm",
+#include "../../kernels.inc"
+};
 #endif
 
 /* Best first. `list` names the set and all below it: the ladder is a chain, so what a CPU can run is always a tail of it. */
@@ -57,6 +69,8 @@ static const struct {
     {QIG_CPU_AVX2, &set_avx2, "avx2,ref"},
 #endif
 #if defined(__aarch64__)
+    {QIG_CPU_NEON | QIG_CPU_NEON_DOTPROD | QIG_CPU_NEON_I8MM, &set_neon_i8mm, "neon_i8mm,neon_dotprod,neon,ref"},
+    {QIG_CPU_NEON | QIG_CPU_NEON_DOTPROD, &set_neon_dotprod, "neon_dotprod,neon,ref"},
     {QIG_CPU_NEON, &set_neon, "neon,ref"},
 #endif
     {0, &set_ref, "ref"},

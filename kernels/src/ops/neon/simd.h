@@ -29,6 +29,12 @@ QIG_INLINE float sum4(float32x4_t v) { return vgetq_lane_f32(sum4x4((quad){v, v,
 /* Brings the line at p + bytes into the first-level cache; it may lie past the end of the data, a prefetch never faults. */
 QIG_INLINE void prefetch(uintptr_t p, size_t bytes) { __builtin_prefetch((const void *)(p + bytes), 0, 3); }
 
+/* The `bytes` bytes from p on, line by line (the last line of an uneven number comes with the next span); returns the end. */
+QIG_INLINE uintptr_t prefetch_span(uintptr_t p, size_t bytes) {
+    for (size_t i = 0; i < bytes; i += 64) prefetch(p, i);
+    return p + bytes;
+}
+
 /* How far ahead, in bytes along the matrix, a tile of four rows prefetches: memory is fetched in the order in which it lies, through this tile and into
  * the next. At least a tile (nearer would fetch what this tile has already read) and at least 2 KB, three times what 4 GB/s of memory need at 150 ns. Only the
  * first columns' tile prefetches (ahead 0: not at all): the others find their rows in the cache. */
