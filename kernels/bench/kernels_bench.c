@@ -220,7 +220,7 @@ static void call_overlap_f32(void *context, int copy) {
 }
 static void call_mix_i8(void *context, int copy) {
     const cache_call *c = context;
-    ((qig_mix_i8_fn *)c->f)(c->x, (int8_t *)pool + (size_t)copy * c->bytes, (size_t)c->c, c->scales, c->c, c->keys, c->o);
+    ((qig_mix_i8_fn *)c->f)(c->x, NULL, (int8_t *)pool + (size_t)copy * c->bytes, (size_t)c->c, c->scales, c->c, c->keys, c->o);
 }
 static void call_mix_f32(void *context, int copy) {
     const cache_call *c = context;

@@ -3,6 +3,7 @@
 set(QIG_SRC_COMMON
   src/cpu.c
   src/ops/common.c
+  src/ops/sketch.c
   src/ops/table.c)
 
 set(QIG_SRC_OPS_REF
@@ -12,6 +13,7 @@ set(QIG_SRC_OPS_REF
   src/ops/ref/overlap.c
   src/ops/ref/quantize.c
   src/ops/ref/score.c
+  src/ops/ref/sift.c
   src/ops/ref/sum_rows.c
   src/ops/ref/vector.c)
 
@@ -32,7 +34,8 @@ set(QIG_SRC_OPS_AVX512_VNNI
   src/ops/avx512_vnni/matmul_quantized.c
   src/ops/avx512_vnni/mix.c
   src/ops/avx512_vnni/overlap.c
-  src/ops/avx512_vnni/score.c)
+  src/ops/avx512_vnni/score.c
+  src/ops/avx512_vnni/sift.c)
 set(QIG_FLAGS_AVX512_VNNI -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx2 -mfma -mf16c)
 
 set(QIG_SRC_OPS_NEON
