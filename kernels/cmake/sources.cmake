@@ -26,6 +26,7 @@ set(QIG_SRC_OPS_AVX2
   src/ops/avx2/overlap.c
   src/ops/avx2/quantize.c
   src/ops/avx2/score.c
+  src/ops/avx2/sift.c
   src/ops/avx2/sum_rows.c
   src/ops/avx2/vector.c)
 set(QIG_FLAGS_AVX2 -mavx2 -mfma -mf16c)
@@ -47,6 +48,7 @@ set(QIG_SRC_OPS_NEON
   src/ops/neon/overlap.c
   src/ops/neon/quantize.c
   src/ops/neon/score.c
+  src/ops/neon/sift.c
   src/ops/neon/sum_rows.c
   src/ops/neon/vector.c)
 
