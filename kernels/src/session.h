@@ -129,10 +129,10 @@ static inline int32_t *qig_layer_positions(const qig_session *s, int32_t l) {
     return l < s->dense ? NULL : s->positions + (size_t)(l - s->dense) * (size_t)s->n_ctx;
 }
 
-/* The sketch of key/value head g in cache l. */
+/* The sketch of key/value head g in cache l: its block 0, the last in memory. */
 static inline uint32_t *qig_layer_sketch(const qig_session *s, int32_t l, int32_t g) {
     const size_t blocks = ((size_t)s->n_ctx + QIG_SKETCH_BLOCK - 1) / QIG_SKETCH_BLOCK;
-    return s->sketch + ((size_t)l * (size_t)s->model->n_kv_heads + (size_t)g) * blocks * qig_sketch_words(s->model->state_dim);
+    return s->sketch + (((size_t)l * (size_t)s->model->n_kv_heads + (size_t)g + 1) * blocks - 1) * qig_sketch_words(s->model->state_dim);
 }
 
 /* Whether a head with that slope may leave keys out where a token sees n of them, at a gain: it takes a cut by the score, and nats of decay before a sketch is

@@ -58,7 +58,8 @@ static void sift_case(qig_sift_i8_fn *sift, cache_kind kind, int c, int n, qig_s
     float *o_ref = guarded((size_t)n * sizeof *o), qs;
     int32_t *rows = guarded((size_t)n * sizeof *rows), *rows_ref = guarded((size_t)n * sizeof *rows), *at = guarded((size_t)n * sizeof *at);
     int32_t *positions = guarded((size_t)(n - 1) * sizeof *positions); /* of the others only */
-    uint32_t *sketch = guarded(whole * sizeof *sketch), last[17 * (256 / 8 + 1)];
+    uint32_t *words = guarded(whole * sizeof *words), last[QIG_SKETCH_BLOCK * (256 / 8 + 1)];
+    uint32_t *sketch = n < QIG_SKETCH_BLOCK ? words : words + whole - qig_sketch_words(c); /* block 0 */
     fill_cache(kind, q, &qs, k, stride, ks, c, n);
     if (nan_at >= 0) ks[nan_at] = NAN;
     for (int j = 0; j < n; j++) { /* the last block, which is not whole, has no sketch here */

@@ -76,7 +76,8 @@ typedef int qig_score_fn(float *o, int n, const qig_score_params *p, float *sum,
  * of 16 words (c % 8 == 0), and one row more; lane j is key j of the block. Row i has entries 8 i .. 8 i + 7 of the keys, in byte b (of rising worth) entry
  * 8 i + b in the low half and 8 i + 4 + b in the high one, as nibble = 8 + entry >> 4; it stands for step (nibble - 241 / 32), the middle of what it can be.
  * The last row: step, 16 times the key's scale, in the upper 16 bits, slack in the lower ones, each the upper half of a float32.
- * |<q, key> - <q, copy>| <= slack for every unit vector q, with room for float rounding. */
+ * |<q, key> - <q, copy>| <= slack for every unit vector q, with room for float rounding.
+ * Block 0 stands last and block b at sketch - b qig_sketch_words(c): who goes from the newest key back goes forward in memory, where prefetchers follow. */
 enum { QIG_SKETCH_BLOCK = 16, QIG_SKETCH_MIDDLE = 241 /* 32nds */, QIG_SIFT_STEP = 128 };
 
 typedef struct {
@@ -85,7 +86,7 @@ typedef struct {
     const int8_t *k; /* [n] keys of c entries, k_stride apart; the query's own is the last */
     size_t k_stride;
     const float *ks;        /* [n] */
-    const uint32_t *sketch; /* of all whole blocks */
+    const uint32_t *sketch; /* block 0 of it, behind all other whole blocks */
     int c, n;
 } qig_sift_keys;
 

@@ -20,7 +20,7 @@ static uint32_t high_halves(const int8_t *q) {
 }
 
 void qig_sketch_key(const int8_t *q, float scale, int c, uint32_t *sketch, int j) {
-    uint32_t *word = sketch + (size_t)(j / QIG_SKETCH_BLOCK) * qig_sketch_words(c) + j % QIG_SKETCH_BLOCK;
+    uint32_t *word = sketch - (size_t)(j / QIG_SKETCH_BLOCK) * qig_sketch_words(c) + j % QIG_SKETCH_BLOCK;
     /* an entry less its copy is a + t b: a = low half - 7.5, b = nibble - QIG_SKETCH_MIDDLE, t = 16 less the step in units of the entry. Sums of (2 a)^2,
      * (2 a) (32 b) and (32 b)^2, integers: c <= 30000 */
     int32_t aa = 0, ab = 0, bb = 0;

@@ -151,10 +151,9 @@ int qig_sift_i8__avx2(const qig_sift_keys *in, const qig_score_params *p, float 
         } else {
             int32_t list[QIG_SIFT_STEP];
             int m = 0;
-            for (int b = 0; b < keys / BLOCK; b++) {
-                const uint32_t *block = in->sketch + (size_t)(low / BLOCK + b) * block_words;
-                for (size_t i = 0; low >= QIG_SIFT_STEP && i < block_words; i += BLOCK) /* of the next step */
-                    _mm_prefetch((const char *)(block - QIG_SIFT_STEP / BLOCK * block_words + i), _MM_HINT_T0);
+            const uint32_t *block = in->sketch - (size_t)(end / BLOCK - 1) * block_words;
+            for (int b = keys / BLOCK - 1; b >= 0; b--, block += block_words) {
+                for (size_t i = 0; i < block_words; i += BLOCK) prefetch(block, (QIG_SIFT_STEP / BLOCK * block_words + i) * sizeof *block); /* of the next step */
                 bounds(&x, block, sketch_rows, v + b * BLOCK);
             }
             for (int j = 0; j < keys; j += HALF) {

@@ -21,6 +21,9 @@ typedef struct {
     __m512i start;    /* dots.h */
 } query;
 
+/* A line that may lie past the end of the sketch: a prefetch never faults. */
+QIG_INLINE void prefetch(const uint32_t *p) { _mm_prefetch((const char *)p, _MM_HINT_T0); }
+
 QIG_INLINE __m512i broadcast(const int8_t *q) {
     int32_t v;
     memcpy(&v, q, sizeof v);
@@ -123,12 +126,11 @@ QIG_INLINE int sift(const query *x, float *o, int32_t *rows, qig_sift_reads *rea
         } else {
             int32_t list[QIG_SIFT_STEP + LANES];
             int m = 0;
-            const uint32_t *block = in->sketch + (size_t)(low / LANES) * block_words;
-            for (int b = 0; b < blocks; b += 2) {
-                const int odd = b + 1 < blocks ? b + 1 : b;
-                for (int i = 0; low >= QIG_SIFT_STEP && i < 2 * (words + 1); i++) /* of the next step */
-                    _mm_prefetch((const char *)(block + b * block_words - BLOCKS * block_words + i * LANES), _MM_HINT_T0);
-                bounds(x, block + b * block_words, block + odd * block_words, words, v + b * LANES, v + odd * LANES);
+            const uint32_t *block = in->sketch - (size_t)(end / LANES - 1) * block_words;
+            for (int b = blocks - 1; b >= 0; b -= 2, block += 2 * block_words) {
+                const int other = b > 0 ? b - 1 : b;
+                for (int i = 0; i < 2 * (words + 1); i++) prefetch(block + BLOCKS * block_words + i * LANES); /* of the next step */
+                bounds(x, block, block + (b - other) * (ptrdiff_t)block_words, words, v + b * LANES, v + other * LANES);
             }
             for (int b = 0; b < blocks; b++) {
                 near[b] = _mm512_cmp_ps_mask(_mm512_loadu_ps(v + b * LANES), _mm512_loadu_ps(least + b * LANES), _CMP_NLT_UQ);

@@ -118,7 +118,7 @@ int qig_sift_i8__neon(const qig_sift_keys *in, const qig_score_params *p, float 
             vst1q_f32(least + j, least_overlaps(&x, budget, ages(&x, low + j)));
             vst1q_u32(near + j, vdupq_n_u32(~0u));
             if (!sketched) continue;
-            const uint32_t *words = in->sketch + (size_t)((low + j) / BLOCK) * block_words + (size_t)(j % BLOCK);
+            const uint32_t *words = in->sketch - (size_t)((low + j) / BLOCK) * block_words + (size_t)(j % BLOCK);
             vst1q_f32(v + j, bounds(&x, words, sketch_rows));
             const uint32x4_t kept = reaches(v + j, least + j);
             vst1q_u32(near + j, kept);

@@ -32,7 +32,7 @@ static float least_overlap(const qig_score_params *p, float gate, float budget, 
 }
 
 static float bound(const qig_sift_keys *in, int j, float unit, int32_t surplus) {
-    const uint32_t *word = in->sketch + (size_t)(j / QIG_SKETCH_BLOCK) * qig_sketch_words(in->c) + j % QIG_SKETCH_BLOCK;
+    const uint32_t *word = in->sketch - (size_t)(j / QIG_SKETCH_BLOCK) * qig_sketch_words(in->c) + j % QIG_SKETCH_BLOCK;
     int32_t dot = 0;
     for (int i = 0; i < in->c; i += 8, word += QIG_SKETCH_BLOCK)
         for (int b = 0; b < 4; b++)
