@@ -61,7 +61,8 @@ static void make_state(pass *a, int k, int u, float *phi) {
     if (s->cache_i8) {
         state_of(m, key, gain, turn, phi);
         s->key_scales[at] = qig_quantize_i8(phi, (int8_t *)s->keys + at * sd, (int)sd, 1);
-        if (s->sketched) qig_sketch_key((const int8_t *)s->keys + at * sd, s->key_scales[at], (int)sd, qig_layer_sketch(s, a->l, (int32_t)g), a->key0 + k);
+        if (s->sketched)
+            qig_sketch_key((const int8_t *)s->keys + at * sd, s->key_scales[at], (int)sd, qig_layer_sketch(s, a->l, (int32_t)g), a->key0 + k);
         s->value_scales[at] = qig_quantize_i8(value, (int8_t *)s->values + at * c, (int)c, 0);
     } else {
         state_of(m, key, gain, turn, (float *)s->keys + at * sd);

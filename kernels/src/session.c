@@ -88,7 +88,8 @@ static int list_buffers(qig_session *s, buffer *list) {
     s->wide_width = max_size(max_size((heads + 2 * groups) * c, hidden), (size_t)m->head_width);
     s->wide_q_width = round_up(max_size(max_size(heads * c, hidden), (size_t)m->head_width), 32);
     s->scratch_width = round_up(max_size(max_size(s->sketched ? 3 * x : x, sd), d), 16);
-    const size_t sketch = s->sketched ? (size_t)s->n_caches * groups * (round_up(x, QIG_SKETCH_BLOCK) / QIG_SKETCH_BLOCK) * qig_sketch_words(m->state_dim) * sizeof *s->sketch : 0;
+    const size_t blocks = s->sketched ? round_up(x, QIG_SKETCH_BLOCK) / QIG_SKETCH_BLOCK : 0;
+    const size_t sketch = (size_t)s->n_caches * groups * blocks * qig_sketch_words(m->state_dim) * sizeof *s->sketch;
     const size_t f = sizeof(float), positions = (size_t)(s->n_caches - s->dense) * x * sizeof *s->positions;
     const size_t parts = (size_t)qig_logit_parts(m->vocab_size);
     int k = 0;

@@ -166,12 +166,14 @@ int qig_sift_i8__avx2(const qig_sift_keys *in, const qig_score_params *p, float 
             if (m > QIG_SIFT_MANY) whole = QIG_SIFT_WHOLE;
         }
         for (int j = keys - BLOCK; j >= 0; j -= BLOCK) {
-            const int passed = (_mm256_movemask_ps(reaches(v + j, least + j)) & near[j / HALF]) | (_mm256_movemask_ps(reaches(v + j + HALF, least + j + HALF)) & near[j / HALF + 1]) << HALF;
+            const int lower = _mm256_movemask_ps(reaches(v + j, least + j)) & near[j / HALF];
+            const int passed = lower | (_mm256_movemask_ps(reaches(v + j + HALF, least + j + HALF)) & near[j / HALF + 1]) << HALF;
             if (!passed) continue;
             at -= BLOCK;
             for (int h = 0; h < BLOCK; h += HALF) {
                 const __m256 overlap = _mm256_loadu_ps(v + j + h);
-                const __m256i bit = _mm256_sllv_epi32(_mm256_set1_epi32(1 << h), iota), lanes = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(passed), bit), bit);
+                const __m256i bit = _mm256_sllv_epi32(_mm256_set1_epi32(1 << h), iota);
+                const __m256i lanes = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(passed), bit), bit);
                 _mm256_storeu_ps(o + at + h, overlap);
                 _mm256_storeu_si256((__m256i *)(void *)(rows + at + h), _mm256_add_epi32(_mm256_set1_epi32(low + j + h), iota));
                 top = highest(&x, top, overlap, ages(&x, low + j + h), _mm256_castsi256_ps(lanes), _mm256_setzero_ps());
