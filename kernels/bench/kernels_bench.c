@@ -11,6 +11,7 @@
  */
 #include "ops/kernels.h"
 
+#include <math.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -266,7 +267,7 @@ static void call_overlap_f32(void *context, int copy) {
 }
 static void call_mix_i8(void *context, int copy) {
     const cache_call *c = context;
-    ((qig_mix_i8_fn *)c->f)(c->x, (int8_t *)pool + (size_t)copy * c->bytes, (size_t)c->c, c->scales, c->c, c->keys, c->o);
+    ((qig_mix_i8_fn *)c->f)(c->x, NULL, (int8_t *)pool + (size_t)copy * c->bytes, (size_t)c->c, c->scales, c->c, c->keys, c->o);
 }
 static void call_mix_f32(void *context, int copy) {
     const cache_call *c = context;
@@ -300,6 +301,43 @@ static timing bench_overlap_f32(any_fn *f, const shape *s) { return bench_cache(
 static timing bench_mix_i8(any_fn *f, const shape *s) { return bench_cache(f, call_mix_i8, s->size[0], s->size[1], 1); }
 static timing bench_mix_f32(any_fn *f, const shape *s) { return bench_cache(f, call_mix_f32, s->size[0], s->size[1], 4); }
 static timing bench_score(any_fn *f, const shape *s) { return bench_cache(f, call_score, 0, s->size[0], 0); }
+
+typedef struct {
+    any_fn *f;
+    qig_sift_keys in;
+    size_t words; /* of a sketch */
+    float *o;
+    int32_t *rows;
+} sift_call;
+
+static void call_sift(void *context, int copy) {
+    sift_call *c = context;
+    const qig_score_params p = {.metric = QIG_METRIC_BURES, .scale = 20.0f, .slope = 1e-5f, .max_distance = INFINITY, .margin = 4.0f};
+    qig_sift_reads reads;
+    c->in.sketch = (uint32_t *)(void *)pool + (size_t)(copy + 1) * c->words - qig_sketch_words(c->in.c);
+    ((qig_sift_i8_fn *)c->f)(&c->in, &p, c->o, c->rows, &reads);
+}
+
+/* The sketches of random keys, of which a query equal to the newest one needs no other: what the sketch itself costs. Bytes and products are the sketch's. */
+static timing bench_sift_i8(any_fn *f, const shape *s) {
+    const int c = s->size[0], n = s->size[1];
+    sift_call x = {.f = f, .words = (size_t)(n / QIG_SKETCH_BLOCK) * qig_sketch_words(c)};
+    int8_t *keys = checked(malloc((size_t)c * (size_t)n));
+    float *scales = random_floats((size_t)n, 0.0f, 0.0f), *key = NULL;
+    const int copies = copies_of(x.words * sizeof(uint32_t));
+    for (int j = 0; j < n; j++, free(key)) {
+        key = random_floats((size_t)c, -1.0f, 1.0f);
+        scales[j] = qig_quantize_i8(key, keys + (size_t)j * (size_t)c, c, 1);
+        if (j < n / QIG_SKETCH_BLOCK * QIG_SKETCH_BLOCK) qig_sketch_key(keys + (size_t)j * (size_t)c, scales[j], c, (uint32_t *)(void *)pool + x.words - qig_sketch_words(c), j);
+    }
+    for (int i = 1; i < copies; i++) memcpy(pool + (size_t)i * x.words * sizeof(uint32_t), pool, x.words * sizeof(uint32_t));
+    x.in = (qig_sift_keys){.q = keys + (size_t)c * (size_t)(n - 1), .qs = scales[n - 1], .k = keys, .k_stride = (size_t)c, .ks = scales, .c = c, .n = n};
+    x.o = random_floats((size_t)n, 0.0f, 0.0f);
+    x.rows = checked(malloc((size_t)n * sizeof *x.rows));
+    const timing t = {median_seconds(call_sift, &x, copies), (double)(x.words * sizeof(uint32_t)), (double)c * n, 0.0};
+    free(keys), free(scales), free(x.o), free(x.rows);
+    return t;
+}
 
 /* --- vectors: they stay in the cache, as in the forward pass --------------------------------------------------------------------- */
 
@@ -372,7 +410,7 @@ static const struct {
 enum { N_KERNELS = sizeof kernels / sizeof *kernels };
 
 static int sizes_wanted(const char *op) {
-    return !strncmp(op, "matmul", 6) || !strncmp(op, "sum_rows", 8) ? 3 : !strncmp(op, "overlap", 7) || !strncmp(op, "mix", 3) ? 2 : 1;
+    return !strncmp(op, "matmul", 6) || !strncmp(op, "sum_rows", 8) ? 3 : !strncmp(op, "overlap", 7) || !strncmp(op, "mix", 3) || !strncmp(op, "sift", 4) ? 2 : 1;
 }
 
 static int runs(const qig_ops *set, int i) {

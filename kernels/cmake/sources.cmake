@@ -5,6 +5,7 @@
 set(QIG_SRC_COMMON
   src/cpu.c
   src/ops/common.c
+  src/ops/sketch.c
   src/ops/table.c)
 
 set(QIG_SRC_OPS_REF
@@ -14,6 +15,7 @@ set(QIG_SRC_OPS_REF
   src/ops/ref/overlap.c
   src/ops/ref/quantize.c
   src/ops/ref/score.c
+  src/ops/ref/sift.c
   src/ops/ref/sum_rows.c
   src/ops/ref/vector.c)
 
@@ -26,6 +28,7 @@ set(QIG_SRC_OPS_AVX2
   src/ops/avx2/overlap.c
   src/ops/avx2/quantize.c
   src/ops/avx2/score.c
+  src/ops/avx2/sift.c
   src/ops/avx2/sum_rows.c
   src/ops/avx2/vector.c)
 set(QIG_FLAGS_AVX2 -mavx2 -mfma -mf16c)
@@ -34,7 +37,8 @@ set(QIG_SRC_OPS_AVX512_VNNI
   src/ops/avx512_vnni/matmul_quantized.c
   src/ops/avx512_vnni/mix.c
   src/ops/avx512_vnni/overlap.c
-  src/ops/avx512_vnni/score.c)
+  src/ops/avx512_vnni/score.c
+  src/ops/avx512_vnni/sift.c)
 set(QIG_FLAGS_AVX512_VNNI -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx2 -mfma -mf16c)
 
 set(QIG_SRC_OPS_NEON
@@ -45,6 +49,7 @@ set(QIG_SRC_OPS_NEON
   src/ops/neon/overlap.c
   src/ops/neon/quantize.c
   src/ops/neon/score.c
+  src/ops/neon/sift.c
   src/ops/neon/sum_rows.c
   src/ops/neon/vector.c)
 

@@ -111,6 +111,8 @@ typedef struct {
      * and confidence of all but the last are not observed (NaN) and leave the running mean of surprise alone. 1: every distribution is
      * computed, and telemetry agrees with one-by-one evaluation, at the price of the head for every token. */
     int32_t prompt_telemetry;
+    /* 1: every key of the cache is read, also where it is certain that the gate cuts it: the same floats and the time they take then. For measuring. */
+    int32_t all_keys;
 } qig_session_params;
 
 typedef struct {
@@ -148,6 +150,15 @@ QIG_API const int32_t *qig_session_tokens(const qig_session *s); /* [pos] */
 QIG_API int qig_session_eval(qig_session *s, const int32_t *tokens, int32_t n, float *all_logits, char *err, size_t errlen);
 QIG_API const float *qig_session_logits(const qig_session *s); /* [vocab], NULL before the first eval */
 QIG_API int qig_session_telemetry(const qig_session *s, int32_t pos, qig_telemetry *out); /* of the token at pos */
+typedef struct { /* what the token at a position read of the cache, over blocks and key/value heads */
+    uint64_t keys_seen;    /* keys that stood there, each once for all query heads of its group */
+    uint64_t keys_sketched; /* of which the sketch was read, and its bytes */
+    uint64_t sketch_bytes;
+    uint64_t keys_read;    /* in full: as many as the group's query heads read together, at most all */
+    uint64_t values_read;  /* likewise, of the pairs let through */
+} qig_cache_reads;
+
+QIG_API int qig_session_cache_reads(const qig_session *s, int32_t pos, qig_cache_reads *out);
 /* Forgets everything from position pos on, telemetry included; the sampler draws what it drew when the session first stood at pos (its
  * parameters stay). The token at pos - 1 is evaluated again for its logits: the same floats. */
 QIG_API int qig_session_rollback(qig_session *s, int32_t pos, char *err, size_t errlen);

@@ -61,6 +61,8 @@ static void make_state(pass *a, int k, int u, float *phi) {
     if (s->cache_i8) {
         state_of(m, key, gain, turn, phi);
         s->key_scales[at] = qig_quantize_i8(phi, (int8_t *)s->keys + at * sd, (int)sd, 1);
+        if (s->sketched)
+            qig_sketch_key((const int8_t *)s->keys + at * sd, s->key_scales[at], (int)sd, qig_layer_sketch(s, a->l, (int32_t)g), a->key0 + k);
         s->value_scales[at] = qig_quantize_i8(value, (int8_t *)s->values + at * c, (int)c, 0);
     } else {
         state_of(m, key, gain, turn, (float *)s->keys + at * sd);
@@ -68,16 +70,39 @@ static void make_state(pass *a, int k, int u, float *phi) {
     }
 }
 
-/* Attention of head h of row k over the block's keys up to its own. o: [n_ctx] scratch. */
+/* The overlaps of a query with the n keys of an int8 cache, to o, or where keys may be left out those of the last m. Puts the numbers of the
+ * keys that came and their positions behind o [n_ctx]. */
+static int find_keys(pass *a, const qig_sift_keys *in, qig_score_params *params, float *o, const int32_t **numbers, qig_sift_reads *reads) {
+    const qig_session *s = a->s;
+    const int n = in->n;
+    if (!s->sketched || !qig_sifts(s->margin, params->slope, n)) {
+        s->model->ops->overlap_i8(in->q, in->qs, in->k, in->k_stride, in->ks, in->c, n, o);
+        *reads = (qig_sift_reads){ .reached = n, .read = n };
+        return n;
+    }
+    int32_t *rows = (int32_t *)(void *)(o + s->n_ctx), *positions = rows + s->n_ctx;
+    const int m = s->model->ops->sift_i8(in, params, o, rows, reads);
+    *numbers = rows + n - m;
+    if (params->positions) {
+        for (int j = n - m; j < n; j++) positions[j] = params->positions[rows[j]];
+        params->positions = positions + n - m;
+    } else {
+        params->positions = *numbers;
+        params->position = n - 1;
+    }
+    return m;
+}
+
+/* Attention of head h of row k over the block's keys up to its own. o: scratch. */
 static void attend(pass *a, int k, int h, float *o) {
     qig_session *s = a->s;
     const qig_model *m = s->model;
     const size_t c = (size_t)m->head_dim, sd = (size_t)m->state_dim;
-    const int n = a->key0 + k + 1, table = a->l < m->n_layers ? a->l : m->n_layers;
-    const size_t first = ((size_t)a->l * (size_t)m->n_kv_heads + (size_t)(h / (m->n_heads / m->n_kv_heads))) * (size_t)s->n_ctx;
+    const int n = a->key0 + k + 1, g = h / (m->n_heads / m->n_kv_heads), table = a->l < m->n_layers ? a->l : m->n_layers;
+    const size_t first = ((size_t)a->l * (size_t)m->n_kv_heads + (size_t)g) * (size_t)s->n_ctx;
     const size_t at = (size_t)k * (size_t)m->n_heads + (size_t)h;
     float *out = s->mixed + at * c, sum, sum2;
-    const qig_score_params params = {
+    qig_score_params params = {
         .metric = m->metric,
         .scale = s->coupling[a->list[k]] / ((const float *)a->layer->attn_temp.data)[h],
         .slope = m->decay_slopes ? m->decay_slopes[h] : 0,
@@ -86,15 +111,28 @@ static void attend(pass *a, int k, int h, float *o) {
         .positions = qig_layer_positions(s, a->l),
         .position = a->pos0 + a->list[k],
     };
-    if (s->cache_i8)
-        m->ops->overlap_i8((const int8_t *)s->query + at * sd, s->query_scale[at], (const int8_t *)s->keys + first * sd, sd, s->key_scales + first, (int)sd, n, o);
-    else
+    if (s->cache_i8) {
+        const qig_sift_keys in = {
+            .q = (const int8_t *)s->query + at * sd,
+            .qs = s->query_scale[at],
+            .k = (const int8_t *)s->keys + first * sd,
+            .k_stride = sd,
+            .ks = s->key_scales + first,
+            .sketch = s->sketched ? qig_layer_sketch(s, a->l, g) : NULL,
+            .c = (int)sd,
+            .n = n,
+        };
+        const int32_t *numbers = NULL;
+        const int came = find_keys(a, &in, &params, o, &numbers, &s->head_reads[at]);
+        o += n - came;
+        s->head_active[at] = m->ops->score(o, came, &params, &sum, &sum2);
+        m->ops->mix_i8(o, numbers, (const int8_t *)s->values + first * c, c, s->value_scales + first, (int)c, came, out);
+    } else {
         m->ops->overlap_f32((const float *)s->query + at * sd, (const float *)s->keys + first * sd, sd, (int)sd, n, o);
-    s->head_active[at] = m->ops->score(o, n, &params, &sum, &sum2);
-    if (s->cache_i8)
-        m->ops->mix_i8(o, (const int8_t *)s->values + first * c, c, s->value_scales + first, (int)c, n, out);
-    else
+        s->head_reads[at] = (qig_sift_reads){ .reached = n, .read = n };
+        s->head_active[at] = m->ops->score(o, n, &params, &sum, &sum2);
         m->ops->mix_f32(o, (const float *)s->values + first * c, c, (int)c, n, out);
+    }
     const float inv = 1.0f / sum;
     for (size_t i = 0; i < c; i++) out[i] *= inv;
     double phi = n > 1 ? log((double)sum * (double)sum / (double)sum2) / log((double)n) : 0;

@@ -2,7 +2,8 @@
  *
  * Decode reads every weight once a token, so tokens/s <= bandwidth / bytes a token; the ceiling is measured in the same run with the same threads
  * on a buffer of the model's size. Tokens are pseudo-random ids, or those of a text, again and again: what a model that adapts runs depends on
- * what it reads. Memory is read off before that buffer exists.
+ * what it reads. Memory is read off before that buffer exists. Where keys are left out that the gate cuts, the same decode is timed by turns with
+ * a second session that reads them all: same floats, and the ratio of two times of one moment.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -19,6 +20,8 @@ typedef struct {
     int depth, fits;
     double bytes_per_token, blocks_run, agency; /* means over the tokens of a test */
     series rate;            /* tokens a second */
+    double seen, sketched, sketch_bytes, keys, values; /* of the cache, means over the same tokens: qig_cache_reads */
+    series gain; /* time of a test that reads all keys over the time of one that does not; empty where none are left out */
 } decode_result;
 
 typedef struct {
@@ -56,15 +59,29 @@ static int new_series(series *s, int n) {
     return s->samples ? QIG_EXIT_OK : fail("out of memory");
 }
 
-static int eval(bench *b, int32_t n) {
+static int eval(bench *b, qig_session *s, int32_t n) {
     char err[ERR_SIZE];
-    int32_t pos = qig_session_pos(b->a.session);
-    return qig_session_eval(b->a.session, b->ids + pos, n, NULL, err, sizeof err) == QIG_OK ? QIG_EXIT_OK : fail("%s", err);
+    return qig_session_eval(s, b->ids + qig_session_pos(s), n, NULL, err, sizeof err) == QIG_OK ? QIG_EXIT_OK : fail("%s", err);
 }
 
-static int go_back(bench *b, int32_t pos) {
+static int go_back(qig_session *s, int32_t pos) {
     char err[ERR_SIZE];
-    return qig_session_rollback(b->a.session, pos, err, sizeof err) == QIG_OK ? QIG_EXIT_OK : fail("%s", err);
+    return qig_session_rollback(s, pos, err, sizeof err) == QIG_OK ? QIG_EXIT_OK : fail("%s", err);
+}
+
+/* One test of decoding at a depth whose tokens the session holds; its seconds. */
+static int decode_once(bench *b, qig_session *s, int32_t depth, double *seconds) {
+    int rc = go_back(s, depth);
+    const double start = now();
+    for (int k = 0; k < b->o->decode && rc == QIG_EXIT_OK; k++) rc = eval(b, s, 1);
+    *seconds = now() - start;
+    return rc;
+}
+
+/* The session at a depth; what it holds of it is not evaluated again. */
+static int go_to(bench *b, qig_session *s, int32_t depth) {
+    const int32_t pos = qig_session_pos(s);
+    return pos < depth ? eval(b, s, depth - pos) : go_back(s, depth);
 }
 
 static int measure_load(bench *b) {
@@ -84,9 +101,9 @@ static int measure_load(bench *b) {
 static int measure_prompt(bench *b, int32_t n, int as_rate, series *s) {
     int rc = new_series(s, b->o->repeat);
     for (int i = -1; i < b->o->repeat && rc == QIG_EXIT_OK; i++) { /* the first one touches the weights */
-        rc = go_back(b, 0);
+        rc = go_back(b->a.session, 0);
         double start = now();
-        if (rc == QIG_EXIT_OK) rc = eval(b, n);
+        if (rc == QIG_EXIT_OK) rc = eval(b, b->a.session, n);
         double t = now() - start;
         if (i >= 0 && rc == QIG_EXIT_OK) s->samples[s->n++] = as_rate ? n / t : t * 1e3;
     }
@@ -94,28 +111,56 @@ static int measure_prompt(bench *b, int32_t n, int as_rate, series *s) {
 }
 
 static int measure_decode(bench *b, decode_result *r) {
+    qig_session *s = b->a.session;
     const int n = b->o->decode;
     int rc = new_series(&r->rate, b->o->repeat);
-    if (rc == QIG_EXIT_OK) rc = go_back(b, 0);
-    if (rc == QIG_EXIT_OK && r->depth > 0) rc = eval(b, r->depth);
-    double bytes = 0, blocks = 0, agency = 0;
+    if (rc == QIG_EXIT_OK) rc = go_to(b, s, r->depth);
     for (int i = 0; i < b->o->repeat && rc == QIG_EXIT_OK; i++) {
-        rc = go_back(b, r->depth);
-        double start = now();
-        for (int k = 0; k < n && rc == QIG_EXIT_OK; k++) rc = eval(b, 1);
-        if (rc == QIG_EXIT_OK) r->rate.samples[r->rate.n++] = n / (now() - start);
-        for (int k = 0; k < n && rc == QIG_EXIT_OK; k++) {
-            qig_telemetry t;
-            if (qig_session_telemetry(b->a.session, r->depth + k, &t) != QIG_OK) return fail("the session has no record of position %d", r->depth + k);
-            bytes += (double)t.bytes_read;
-            blocks += t.blocks_run;
-            agency += t.agency;
+        double seconds;
+        rc = decode_once(b, s, r->depth, &seconds);
+        if (rc == QIG_EXIT_OK) r->rate.samples[r->rate.n++] = n / seconds;
+    }
+    for (int k = 0; k < n && rc == QIG_EXIT_OK; k++) { /* every test's tokens are these */
+        qig_telemetry t;
+        qig_cache_reads c;
+        if (qig_session_telemetry(s, r->depth + k, &t) != QIG_OK || qig_session_cache_reads(s, r->depth + k, &c) != QIG_OK)
+            return fail("the session has no record of position %d", r->depth + k);
+        r->bytes_per_token += (double)t.bytes_read / n;
+        r->blocks_run += (double)t.blocks_run / n;
+        r->agency += (double)t.agency / n;
+        r->seen += (double)c.keys_seen / n;
+        r->sketched += (double)c.keys_sketched / n;
+        r->sketch_bytes += (double)c.sketch_bytes / n;
+        r->keys += (double)c.keys_read / n;
+        r->values += (double)c.values_read / n;
+    }
+    return rc;
+}
+
+/* The gains, by turns with a session that reads all keys. */
+static int measure_gains(bench *b) {
+    const options *o = b->o;
+    char err[ERR_SIZE];
+    qig_session *all = NULL;
+    int rc = QIG_EXIT_OK;
+    for (int i = 0; i < o->n_depths && rc == QIG_EXIT_OK; i++) {
+        decode_result *r = &b->decode[i];
+        if (!r->fits || r->sketched == 0) continue;
+        const qig_session_params p = { .n_ctx = qig_session_n_ctx(b->a.session), .n_threads = o->threads, .cache_type = o->cache, .all_keys = 1 };
+        if (!all && qig_session_new(b->a.model, &p, &all, err, sizeof err) != QIG_OK) return fail("%s", err);
+        rc = new_series(&r->gain, o->repeat);
+        if (rc == QIG_EXIT_OK) rc = go_to(b, b->a.session, r->depth);
+        if (rc == QIG_EXIT_OK) rc = go_to(b, all, r->depth);
+        for (int k = 0; k < o->repeat && rc == QIG_EXIT_OK; k++) {
+            double seconds[2];
+            for (int turn = 0; turn < 2 && rc == QIG_EXIT_OK; turn++) {
+                const int second = (turn + k) % 2; /* who goes first changes */
+                rc = decode_once(b, second ? all : b->a.session, r->depth, &seconds[second]);
+            }
+            if (rc == QIG_EXIT_OK) r->gain.samples[r->gain.n++] = seconds[1] / seconds[0];
         }
     }
-    const double tokens = (double)n * r->rate.n;
-    r->bytes_per_token = r->rate.n ? bytes / tokens : NAN;
-    r->blocks_run = r->rate.n ? blocks / tokens : NAN;
-    r->agency = r->rate.n ? agency / tokens : NAN;
+    qig_session_free(all);
     return rc;
 }
 
@@ -161,6 +206,8 @@ static int measure(bench *b) {
     }
     if (rc != QIG_EXIT_OK) return rc;
     b->rss = peak_rss();
+    rc = measure_gains(b);
+    if (rc != QIG_EXIT_OK) return rc;
     b->buffer_bytes = b->info.file_bytes < 1u << 30 ? b->info.file_bytes : 1u << 30;
     b->ceiling = qig_read_bandwidth(b->buffer_bytes, qig_session_n_threads(b->a.session), BANDWIDTH_ROUNDS);
     if (!(b->ceiling > 0)) return fail("no memory for a buffer of %llu bytes to measure the bandwidth on", (unsigned long long)b->buffer_bytes);
@@ -198,6 +245,10 @@ static void print_table(const bench *b) {
         if (!r->fits) continue;
         printf("depth %d: %.2f MB a token, %.2f GB/s, %.0f%% of the ceiling; blocks %.2f of %d, pairs active %.0f%%\n", r->depth, r->bytes_per_token / 1e6,
                bytes_per_second(r) / 1e9, 100 * bytes_per_second(r) / b->ceiling, r->blocks_run, (int)b->info.n_layers, 100 * r->agency);
+        if (r->gain.n)
+            printf("          of %.0f keys %.1f%% sketched (%.2f MB), %.1f%% read, %.1f%% of the values; %.2f times as fast as reading all keys (%.2f to %.2f, by turns)\n",
+                   r->seen, 100 * r->sketched / r->seen, r->sketch_bytes / 1e6, 100 * r->keys / r->seen, 100 * r->values / r->seen, median(&r->gain), sorted_at(&r->gain, 0),
+                   sorted_at(&r->gain, 1));
     }
 }
 
@@ -271,6 +322,20 @@ static void print_json(const bench *b) {
             fputs(", ", stdout);
             json_number("agency", r->agency);
             fputs(", ", stdout);
+            json_number("keys_seen", r->seen);
+            fputs(", ", stdout);
+            json_number("keys_sketched", r->sketched);
+            fputs(", ", stdout);
+            json_number("sketch_bytes", r->sketch_bytes);
+            fputs(", ", stdout);
+            json_number("keys_read", r->keys);
+            fputs(", ", stdout);
+            json_number("values_read", r->values);
+            fputs(", ", stdout);
+            if (r->gain.n) {
+                json_series("over_all_keys", &r->gain);
+                fputs(", ", stdout);
+            }
             json_number("bytes_per_second", bytes_per_second(r));
             fputs(", ", stdout);
             json_number("ceiling_fraction", bytes_per_second(r) / b->ceiling);
@@ -300,7 +365,10 @@ int run_bench(const options *o) {
     free(b.load_ms.samples);
     free(b.first_ms.samples);
     free(b.prefill.samples);
-    for (int i = 0; i < o->n_depths; i++) free(b.decode[i].rate.samples);
+    for (int i = 0; i < o->n_depths; i++) {
+        free(b.decode[i].rate.samples);
+        free(b.decode[i].gain.samples);
+    }
     close_all(&b.a);
     return rc;
 }

@@ -100,20 +100,32 @@ void qig_settle_rows(pass *a, int lo, int hi, int thread) {
     const size_t d = (size_t)m->d_model, heads = (size_t)m->n_heads;
     const int group = m->n_heads / m->n_kv_heads;
     const uint64_t entry = s->cache_i8 ? 1 : sizeof(float), scale = s->cache_i8 ? sizeof(float) : 0;
+    const uint64_t sketch = qig_sketch_words(m->state_dim) * sizeof(uint32_t) / QIG_SKETCH_BLOCK;
     for (int k = lo; k < hi; k++) {
         const uint64_t visible = (uint64_t)a->ran0 + (uint64_t)k + 1;
         const size_t token = (size_t)s->alive[k];
         qig_token_sums *sums = &s->sums[token];
         for (int g = 0; g < m->n_kv_heads; g++) {
-            uint64_t wanted = 0;
+            uint64_t wanted = 0, read = 0, sketched = 0, reached = 0;
             for (int h = g * group; h < (g + 1) * group; h++) {
                 size_t at = (size_t)k * heads + (size_t)h;
                 sums->phi += s->head_phi[at];
+                const qig_sift_reads *reads = &s->head_reads[at];
                 wanted += (uint64_t)s->head_active[at];
+                read += (uint64_t)reads->read;
+                sketched += (uint64_t)reads->sketched;
+                reached = (uint64_t)reads->reached > reached ? (uint64_t)reads->reached : reached;
             }
             sums->active += wanted;
             if (wanted > visible) wanted = visible;
-            sums->cache_bytes += visible * ((uint64_t)m->state_dim * entry + scale) + wanted * ((uint64_t)m->head_dim * entry + scale);
+            if (read > reached) read = reached; /* all heads go from the newest key back */
+            if (sketched > reached) sketched = reached;
+            sums->reads.keys_seen += visible;
+            sums->reads.keys_sketched += sketched;
+            sums->reads.sketch_bytes += sketched * sketch;
+            sums->reads.keys_read += read;
+            sums->reads.values_read += wanted;
+            sums->cache_bytes += sketched * sketch + read * ((uint64_t)m->state_dim * entry + scale) + wanted * ((uint64_t)m->head_dim * entry + scale);
         }
         sums->possible += visible * heads;
         sums->angle = qig_angle(s->x_in + (size_t)k * d, s->x + token * d, m->d_model);

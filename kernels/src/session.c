@@ -70,6 +70,14 @@ static int has_transposed(const qig_model *m) {
     return m->depth.integrator.ffn_down_t.data != NULL;
 }
 
+/* Whether some head will read a sketch before the context is full. */
+static int wants_sketch(const qig_session *s) {
+    const qig_model *m = s->model;
+    int32_t some = 0;
+    for (int32_t h = 0; m->decay_slopes && h < m->n_heads; h++) some |= qig_sifts(s->margin, m->decay_slopes[h], s->n_ctx);
+    return s->cache_i8 && some && m->state_dim % 8 == 0;
+}
+
 static int list_buffers(qig_session *s, buffer *list) {
     const qig_model *m = s->model;
     const size_t n = (size_t)s->n_batch, x = (size_t)s->n_ctx, d = (size_t)m->d_model, heads = (size_t)m->n_heads, sd = (size_t)m->state_dim;
@@ -79,7 +87,9 @@ static int list_buffers(qig_session *s, buffer *list) {
     s->norm_width = round_up(max_size(max_size(d, (size_t)m->basin_dim), (size_t)m->head_width), 32);
     s->wide_width = max_size(max_size((heads + 2 * groups) * c, hidden), (size_t)m->head_width);
     s->wide_q_width = round_up(max_size(max_size(heads * c, hidden), (size_t)m->head_width), 32);
-    s->scratch_width = round_up(max_size(max_size(x, sd), d), 16);
+    s->scratch_width = round_up(max_size(max_size(s->sketched ? 3 * x : x, sd), d), 16);
+    const size_t blocks = s->sketched ? round_up(x, QIG_SKETCH_BLOCK) / QIG_SKETCH_BLOCK : 0;
+    const size_t sketch = (size_t)s->n_caches * groups * blocks * qig_sketch_words(m->state_dim) * sizeof *s->sketch;
     const size_t f = sizeof(float), positions = (size_t)(s->n_caches - s->dense) * x * sizeof *s->positions;
     const size_t parts = (size_t)qig_logit_parts(m->vocab_size);
     int k = 0;
@@ -93,6 +103,7 @@ static int list_buffers(qig_session *s, buffer *list) {
         BUFFER(key_scales, rows * f);
         BUFFER(value_scales, rows * f);
     }
+    if (s->sketched) BUFFER(sketch, sketch);
     BUFFER(counts, (size_t)s->n_caches * sizeof *s->counts);
     BUFFER(positions, positions);
     BUFFER(block_bytes, (layers + 1) * sizeof *s->block_bytes);
@@ -119,6 +130,7 @@ static int list_buffers(qig_session *s, buffer *list) {
     BUFFER(frequency, c * sizeof(double));
     BUFFER(head_phi, n * heads * f);
     BUFFER(head_active, n * heads * sizeof(int32_t));
+    BUFFER(head_reads, n * heads * sizeof *s->head_reads);
     BUFFER(sums, n * sizeof(qig_token_sums));
     BUFFER(scratch, (size_t)s->n_threads * s->scratch_width * f);
     BUFFER(logits, vocab * f);
@@ -153,7 +165,7 @@ static int list_buffers(qig_session *s, buffer *list) {
         BUFFER(spec.shares, vocab * sizeof(double));
     }
 #undef BUFFER
-    s->cache_bytes = rows * (sd + c) * entry + (s->cache_i8 ? 2 * rows * f : 0) + positions;
+    s->cache_bytes = rows * (sd + c) * entry + (s->cache_i8 ? 2 * rows * f : 0) + sketch + positions;
     return k;
 }
 
@@ -199,6 +211,7 @@ static int check_params(const qig_session_params *p, const qig_model *m, char *e
         return qig_fail(err, errlen, QIG_ERR_ARG, "cache_type = %d must be 0 (auto), 1 (f32) or 2 (i8)", (int)p->cache_type);
     if (p->prompt_telemetry != 0 && p->prompt_telemetry != 1)
         return qig_fail(err, errlen, QIG_ERR_ARG, "prompt_telemetry = %d must be 0 or 1", (int)p->prompt_telemetry);
+    if (p->all_keys != 0 && p->all_keys != 1) return qig_fail(err, errlen, QIG_ERR_ARG, "all_keys = %d must be 0 or 1", (int)p->all_keys);
     return QIG_OK;
 }
 
@@ -219,6 +232,7 @@ int qig_session_new(qig_model *m, const qig_session_params *p, qig_session **out
     s->n_caches = m->n_layers + m->depth.max_loops;
     s->dense = qig_dense_caches(m);
     s->margin = m->gate_margin > 0 ? m->gate_margin : INFINITY;
+    s->sketched = !p->all_keys && wants_sketch(s);
     s->sampler = default_sampler;
     s->n_threads = p->n_threads ? p->n_threads : qig_default_threads();
     size_t fit = WORK_BYTES / pass_bytes(s);
@@ -275,6 +289,7 @@ static void record_blocks(qig_session *s, int32_t pos, const qig_token_sums *sum
     };
     s->records[pos].mean_surprise = pos > 0 ? s->records[pos - 1].mean_surprise : 0;
     s->records[pos].phi_mean = sums->phi_mean;
+    s->records[pos].reads = sums->reads;
 }
 
 /* Surprise of the token at pos under the distribution before it, if that was computed; moves the running mean. */
@@ -364,6 +379,12 @@ int qig_session_eval(qig_session *s, const int32_t *tokens, int32_t n, float *al
 int qig_session_telemetry(const qig_session *s, int32_t pos, qig_telemetry *out) {
     if (pos < 0 || pos >= s->pos || !out) return QIG_ERR_ARG;
     *out = s->records[pos].telemetry;
+    return QIG_OK;
+}
+
+int qig_session_cache_reads(const qig_session *s, int32_t pos, qig_cache_reads *out) {
+    if (pos < 0 || pos >= s->pos || !out) return QIG_ERR_ARG;
+    *out = s->records[pos].reads;
     return QIG_OK;
 }
 

@@ -6,6 +6,8 @@
 #ifndef QIG_SESSION_H
 #define QIG_SESSION_H
 
+#include <math.h>
+
 #include "model.h"
 #include "pool.h"
 #include "sampler.h"
@@ -16,6 +18,7 @@ typedef struct {
     qig_telemetry telemetry;
     float mean_surprise; /* m after this token */
     double phi_mean;     /* the regime detector's m after this token */
+    qig_cache_reads reads;
 } qig_record;
 
 /* What one token of a pass notes. */
@@ -27,6 +30,7 @@ typedef struct {
     double weight_bytes;   /* its shares */
     uint64_t active, possible; /* pairs let through, pairs seen, over heads and blocks */
     uint64_t cache_bytes;
+    qig_cache_reads reads;
     int32_t blocks, regime;
 } qig_token_sums;
 
@@ -36,7 +40,7 @@ struct qig_session {
     qig_model *model;
     qig_pool *pool;
     int32_t n_ctx, n_batch, n_threads;
-    int cache_i8, prompt_telemetry;
+    int cache_i8, prompt_telemetry, sketched; /* sketched: keys have a sketch */
     int32_t pos;
     int32_t head_rows; /* rows of `rows` */
     int32_t n_caches, dense; /* one a block and one a loop of the integrator; those below dense hold every token's key */
@@ -57,6 +61,7 @@ struct qig_session {
     /* cache; int8 with scales, or float without; L = n_caches */
     void *keys, *values;             /* [L, G, X, S], [L, G, X, C]: the first counts[l] of X are filled */
     float *key_scales, *value_scales; /* [L, G, X] */
+    uint32_t *sketch;                /* [L, G, blocks of X, words of a block] of the keys, or NULL: ops.h, qig_sift_i8_fn */
     int32_t *counts;                 /* [L] */
     int32_t *positions;              /* [L - dense, X] of the keys in caches that tokens may miss, rising */
     /* the model */
@@ -82,6 +87,7 @@ struct qig_session {
     double *frequency;   /* [C] radians a position */
     float *head_phi;     /* [N, H] ln N_eff / ln n */
     int32_t *head_active;  /* [N, H] pairs let through */
+    qig_sift_reads *head_reads; /* [N, H] */
     qig_token_sums *sums;  /* [N] of token i */
     double *exit_distance, *exit_confidence; /* [N] at an exit */
     float *exit_logits[2]; /* [N, V] of an exit and the one before it, by turns; rule bures */
@@ -89,7 +95,7 @@ struct qig_session {
     const float *ready;    /* logits of a token that was evaluated alone and stopped at an exit that has them (and left `parts`), else NULL */
     int32_t *exit_row;     /* [N] of token i: its row at the exit before */
     double *exit_parts;    /* [N, ceil(V / QIG_LOGIT_PART)] */
-    float *scratch;      /* [threads, scratch_width] overlaps and weights of one query; one state; one token's x */
+    float *scratch;      /* [threads, scratch_width] overlaps and weights of one query, with a sketch their keys' numbers and positions; one state; one x */
     /* distributions */
     float *logits;       /* [V] of the last token evaluated */
     float *rows;         /* [head_rows, V], with prompt_telemetry only */
@@ -122,6 +128,16 @@ void qig_session_keep(qig_session *s, int32_t n, int32_t kept, const float *rows
 static inline int32_t *qig_layer_positions(const qig_session *s, int32_t l) {
     return l < s->dense ? NULL : s->positions + (size_t)(l - s->dense) * (size_t)s->n_ctx;
 }
+
+/* The sketch of key/value head g in cache l: its block 0, the last in memory. */
+static inline uint32_t *qig_layer_sketch(const qig_session *s, int32_t l, int32_t g) {
+    const size_t blocks = ((size_t)s->n_ctx + QIG_SKETCH_BLOCK - 1) / QIG_SKETCH_BLOCK;
+    return s->sketch + (((size_t)l * (size_t)s->model->n_kv_heads + (size_t)g + 1) * blocks - 1) * qig_sketch_words(s->model->state_dim);
+}
+
+/* Whether a head with that slope may leave keys out where a token sees n of them, at a gain: it takes a cut by the score, and nats of decay before a sketch is
+ * worth its bytes. Follows from measurements on trained keys (docs/LOG.md); the floats are the same either way. */
+static inline int qig_sifts(float margin, float slope, int32_t n) { return margin < INFINITY && slope > 0 && (slope * (float)n >= 64 || n >= 2048); }
 
 static inline int qig_logit_parts(int32_t vocab) { return (vocab + QIG_LOGIT_PART - 1) / QIG_LOGIT_PART; }
 

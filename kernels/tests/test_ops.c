@@ -6,6 +6,7 @@
 #include "ops/kernels.h"
 
 #include "ops_test.h"
+#include "sift_test.h"
 
 #include <float.h>
 
@@ -596,33 +597,38 @@ static void test_score(any_fn *f) {
 
 /* One case for either type of cache: vs NULL is float. */
 static void mix_case(qig_mix_i8_fn *i8, qig_mix_f32_fn *f32, int c, int n) {
-    const size_t stride = (size_t)c + (size_t)rng_int(0, 1) * 13, entries = span(n, stride, c);
+    const int spread = i8 ? rng_int(0, 2) : 0; /* 0: rows one after the other; else rows of their own numbers, with gaps, that many at most */
+    const int n_rows = n * (spread + 1);
+    const size_t stride = (size_t)c + (size_t)rng_int(0, 1) * 13, entries = span(n_rows, stride, c);
     begin_case();
-    float *a = random_floats(n, 1.0f), *vs = random_floats(n, 0.1f), *v = random_floats(f32 ? (int)entries : 0, 1.0f), *out = guarded((size_t)c * sizeof *out);
+    float *a = random_floats(n, 1.0f), *vs = random_floats(n_rows, 0.1f), *v = random_floats(f32 ? (int)entries : 0, 1.0f), *out = guarded((size_t)c * sizeof *out);
     int8_t *q = guarded(i8 ? entries : 0);
     for (size_t e = 0; i8 && e < entries; e++) q[e] = (int8_t)rng_int(-128, 127);
+    int32_t *rows = spread ? guarded((size_t)n * sizeof *rows) : NULL;
+    for (int j = 0; spread && j < n; j++) rows[j] = j * (spread + 1) + rng_int(0, spread);
     for (int j = 0; j < n; j += 3) a[j] = 0.0f;
     for (int j = 40; j < n - 40; j++) /* runs of zeros longer than a register, as gates leave them */
         if (j / 40 & 1) a[j] = 0.0f;
     if (n) { /* a row of weight zero is not read: not even a NaN shows */
-        vs[0] = NAN;
+        vs[spread ? rows[0] : 0] = NAN;
         if (f32) v[c / 2] = NAN;
     }
-    if (i8) i8(a, q, stride, vs, c, n, out);
+    if (i8) i8(a, rows, q, stride, vs, c, n, out);
     else f32(a, v, stride, c, n, out);
     for (int e = 0; e < c; e++) {
         double want = 0.0, size = 0.0;
         for (int j = 0; j < n; j++) {
             if (a[j] == 0.0f) continue;
-            const size_t at = (size_t)j * stride + (size_t)e;
-            const double p = i8 ? (double)(a[j] * vs[j]) * q[at] : (double)a[j] * (double)v[at];
+            const int r = spread ? rows[j] : j;
+            const size_t at = (size_t)r * stride + (size_t)e;
+            const double p = i8 ? (double)(a[j] * vs[r]) * q[at] : (double)a[j] * (double)v[at];
             want += p, size += fabs(p);
         }
         CHECK_NEAR(out[e], want, n * 0.5 * EPS * 1.5 * size, "c %d n %d: out[%d] = %.9g, want %.9g", c, n, e, (double)out[e], want);
     }
     if (n > 1) {
         a[1] = NAN;
-        if (i8) i8(a, q, stride, vs, c, n, out);
+        if (i8) i8(a, rows, q, stride, vs, c, n, out);
         else f32(a, v, stride, c, n, out);
         for (int e = 0; e < c; e++) CHECK(isnan(out[e]), "c %d n %d: a NaN weight gave %g", c, n, (double)out[e]);
     }
@@ -737,6 +743,7 @@ int main(int argc, char **argv) {
     test_table();
     test_half();
     test_quantize_i8();
+    test_sketch();
     for (int i = 0; i < N_KERNELS; i++) {
         if (!qig_ops_get(kernels[i].isa)) {
             printf("%-32s skipped: this CPU has no %s\n", kernels[i].name, kernels[i].isa);

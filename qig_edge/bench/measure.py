@@ -28,7 +28,7 @@ from qig_edge import __version__
 from qig_edge.devices.host import PACKAGE, cpu_info, program_path
 from qig_edge.errors import ConfigError, ModelFileError, RuntimeFault
 
-SCHEMA = 2
+SCHEMA = 3
 COLD_RUNS = 3
 PROMPT = "Once upon a time"
 

@@ -31,6 +31,8 @@ def lines(row: dict[str, Any]) -> list[tuple[str, str, str]]:
         blocks, pairs = f"{d['blocks_run']:.2f} of {result['n_layers']}", f"{d['agency']:.0%} of the pairs active"
         on = "on random tokens" if result["tokens"] == "random" else f"on {result['tokens']}"
         out.append((f"blocks run at depth {d['depth']}", blocks, f"{pairs}, {on}"))
+        if "over_all_keys" in d:
+            out.append((f"keys read at depth {d['depth']}", *_keys(d)))
     ceiling = f"{result['bandwidth_bytes_per_second'] / 1e9:.2f} GB/s"
     out.append(
         (
@@ -96,6 +98,15 @@ def _rate(test: dict[str, Any]) -> tuple[str, str]:
         return "-", "does not fit the context"
     rate = test["tokens_per_second"]
     return f"{rate['median']:.1f} tok/s", _range(rate, "tok/s", 1)
+
+
+def _keys(test: dict[str, Any]) -> tuple[str, str]:
+    seen, gain = test["keys_seen"], test["over_all_keys"]
+    sketched = f"{test['keys_sketched'] / seen:.1%} sketched ({test['sketch_bytes'] / 1e6:.2f} MB), {test['values_read'] / seen:.1%} of the values"
+    return (
+        f"{test['keys_read'] / seen:.1%}",
+        f"{sketched}; {gain['median']:.2f} times as fast as with all keys ({gain['min']:.2f} to {gain['max']:.2f})",
+    )
 
 
 def _cold(what: str, series: dict[str, Any] | None) -> tuple[str, str, str]:

@@ -49,7 +49,7 @@ class CTensorInfo(ct.Structure):
 
 
 class CSessionParams(ct.Structure):
-    _fields_ = [(n, ct.c_int32) for n in ("n_ctx", "n_threads", "n_batch", "cache_type", "prompt_telemetry")]
+    _fields_ = [(n, ct.c_int32) for n in ("n_ctx", "n_threads", "n_batch", "cache_type", "prompt_telemetry", "all_keys")]
 
 
 class CSamplerParams(ct.Structure):
@@ -64,6 +64,10 @@ class CTelemetry(ct.Structure):
         *((n, ct.c_float) for n in ("phi", "surprise", "confidence", "agency", "curvature", "kappa")),
         ("coherence_drift", ct.c_float), ("regime", ct.c_int32), ("blocks_run", ct.c_int32), ("bytes_read", ct.c_uint64),
     ]  # fmt: skip
+
+
+class CCacheReads(ct.Structure):
+    _fields_ = [(n, ct.c_uint64) for n in ("keys_seen", "keys_sketched", "sketch_bytes", "keys_read", "values_read")]
 
 
 class CSpeculationStats(ct.Structure):
@@ -109,6 +113,7 @@ PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "qig_session_eval": (ct.c_int, (_P, _P, _I32, _P, *_ERR)),
     "qig_session_logits": (_P, (_P,)),
     "qig_session_telemetry": (ct.c_int, (_P, _I32, ct.POINTER(CTelemetry))),
+    "qig_session_cache_reads": (ct.c_int, (_P, _I32, ct.POINTER(CCacheReads))),
     "qig_session_rollback": (ct.c_int, (_P, _I32, *_ERR)),
     "qig_session_slide": (ct.c_int, (_P, _I32, _I32, *_ERR)),
     "qig_session_set_sampler": (ct.c_int, (_P, ct.POINTER(CSamplerParams), *_ERR)),
@@ -196,6 +201,18 @@ class TensorInfo:
     shape: tuple[int, ...]
     offset: int
     bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class CacheReads:
+    """What a token read of the cache, summed over blocks and key/value heads: keys that stood there; of these the ones whose sketch was read, its
+    bytes, those read in full; values read. Query heads that share a key count it once, as far as that is known: at most all."""
+
+    keys_seen: int
+    keys_sketched: int
+    sketch_bytes: int
+    keys_read: int
+    values_read: int
 
 
 class NativeModel:
@@ -349,6 +366,7 @@ class NativeModel:
         n_batch: int = 0,
         cache_type: str = "auto",
         prompt_telemetry: bool = False,
+        all_keys: bool = False,
     ) -> NativeSession:
         """A fresh timeline; arguments as NativeSession."""
         return NativeSession(
@@ -358,6 +376,7 @@ class NativeModel:
             n_batch=n_batch,
             cache_type=cache_type,
             prompt_telemetry=prompt_telemetry,
+            all_keys=all_keys,
         )
 
 
@@ -366,7 +385,8 @@ class NativeSession:
 
     n_ctx: positions, 0 for the model's context length; n_threads 0: the big cores, at most 4; n_batch: tokens per prefill pass, 0 for 128;
     cache_type "auto" (F32 for an all-F32 file, else I8), "f32" or "i8"; prompt_telemetry: surprise and confidence are measured inside prompts
-    too (else they are NaN there), at the price of the head for every token.
+    too (else they are NaN there), at the price of the head for every token; all_keys: keys are read also where the gate certainly cuts them (the
+    same floats, for measuring).
     Raises ConfigError for an unknown cache type, RuntimeFault for values out of range or where memory does not suffice.
     """
 
@@ -379,12 +399,13 @@ class NativeSession:
         n_batch: int = 0,
         cache_type: str = "auto",
         prompt_telemetry: bool = False,
+        all_keys: bool = False,
     ) -> None:
         self._handle: int | None = None
         self._lib, self.model, self._speculates = library(), model, False
         if cache_type not in CACHE_TYPES:
             raise ConfigError(f"cache_type = '{cache_type}' must be one of {', '.join(CACHE_TYPES)}")
-        params = CSessionParams(n_ctx, n_threads, n_batch, CACHE_TYPES[cache_type], int(prompt_telemetry))
+        params = CSessionParams(n_ctx, n_threads, n_batch, CACHE_TYPES[cache_type], int(prompt_telemetry), int(all_keys))
         handle, self._err = _P(), ct.create_string_buffer(ERRLEN)
         _check(
             self._lib.qig_session_new(model.handle, ct.byref(params), ct.byref(handle), self._err, ERRLEN), self._err
@@ -521,6 +542,13 @@ class NativeSession:
         if self._lib.qig_session_telemetry(self.handle, pos, ct.byref(raw)):
             raise RuntimeFault(f"there is no telemetry at position {pos}: the session holds {self.pos} tokens")
         return Telemetry(**{n: getattr(raw, n) for n, *_ in CTelemetry._fields_})
+
+    def cache_reads(self, pos: int) -> CacheReads:
+        """What the token at position pos read of the cache. Raises RuntimeFault where there is none."""
+        raw = CCacheReads()
+        if self._lib.qig_session_cache_reads(self.handle, pos, ct.byref(raw)):
+            raise RuntimeFault(f"there is no record at position {pos}: the session holds {self.pos} tokens")
+        return CacheReads(**{n: getattr(raw, n) for n, *_ in CCacheReads._fields_})
 
     def rollback(self, pos: int) -> None:
         """Forgets everything from position pos on, sampler state and telemetry included."""

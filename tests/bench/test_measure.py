@@ -59,7 +59,7 @@ def test_row(row: dict[str, Any]) -> None:
     assert json.loads(json.dumps(row)) == row
     result = row["result"]
     assert (
-        row["schema"] == 2
+        row["schema"] == 3
         and row["settings"] == {"gate.margin": "3"}
         and row["device"] == "laptop"
         and row["machine"]["cores"] >= 1
@@ -91,6 +91,18 @@ def test_report_says_everything(row: dict[str, Any], capsys: pytest.CaptureFixtu
     print_report(row)
     out = capsys.readouterr().out
     assert "tok/s" in out and "GB/s" in out and "Decode " in out
+
+
+def test_report_tells_what_was_left_out(row: dict[str, Any]) -> None:
+    assert not [what for what, _, _ in lines(row) if what.startswith("keys read")]
+    other: dict[str, Any] = json.loads(json.dumps(row))
+    other["result"]["decode"][1] |= {
+        "keys_seen": 4000.0, "keys_sketched": 2000.0, "sketch_bytes": 36e3, "keys_read": 500.0, "values_read": 100.0,
+        "over_all_keys": {"median": 1.75, "min": 1.5, "max": 2.0},
+    }  # fmt: skip
+    told = {what: (middle, detail) for what, middle, detail in lines(other)}
+    middle, detail = told["keys read at depth 100"]
+    assert middle == "12.5%" and "50.0% sketched (0.04 MB), 2.5% of the values; 1.75 times" in detail and "1.50 to 2.00" in detail
 
 
 def changed(row: dict[str, Any], share: float) -> dict[str, Any]:

@@ -278,6 +278,21 @@ def test_bench_on_a_text(model: Path, tmp_path: Path) -> None:
     assert abs(told[1]["decode"][0]["agency"] - mean) <= 1e-6
 
 
+def test_bench_tells_what_was_left_out(tmp_path: Path) -> None:
+    """Beside the decode that leaves keys out, one that reads them all; what was read is what the session says."""
+    path = tmp_path / "m.gguf"
+    t = tiny.Tiny(type="Q8_0", vocab=262, layers=1, heads=8, kv_heads=4, margin=4.0, context=400)
+    tiny.write(path, t)
+    small = ("--prefill", 8, "--decode", 4, "--depths", "16,320", "--repeat", 3, "-t", 1)
+    shallow, deep = json.loads(ok("bench", path, "--json", *small))["decode"]
+    assert "over_all_keys" not in shallow and shallow["keys_sketched"] == 0 and shallow["keys_read"] == shallow["keys_seen"] == 4 * 18.5
+    assert len(deep["over_all_keys"]["samples"]) == 3 and deep["over_all_keys"]["min"] > 0
+    assert 0 < deep["values_read"] < deep["keys_read"] < deep["keys_seen"] == 4 * 322.5
+    assert deep["sketch_bytes"] == deep["keys_sketched"] * (t.head_dim / 2 + 4) > 0
+    table = ok("bench", path, *small).decode()
+    assert table.count("times as fast as reading all keys") == 1
+
+
 def test_bench(model: Path) -> None:
     told = json.loads(
         ok("bench", model, "--json", "--prefill", 40, "--decode", 8, "--depths", "0,30,90", "--repeat", 3, "-t", 1)

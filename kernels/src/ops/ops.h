@@ -72,8 +72,37 @@ typedef struct {
  * Returns the number of pairs let through; *sum = sum a, *sum2 = sum a^2. */
 typedef int qig_score_fn(float *o, int n, const qig_score_params *p, float *sum, float *sum2);
 
-/* out[c] = sum_j a[j] vs[j] v[j * v_stride + c]  over j in order; zero weights may be skipped. f32: without vs. */
-typedef void qig_mix_i8_fn(const float *a, const int8_t *v, size_t v_stride, const float *vs, int c, int n, float *out);
+/* The sketch of a cache: a copy of the upper 4 bits of the int8 keys, by blocks of 16 that a vector unit takes without sums across lanes. A block is c / 8 rows
+ * of 16 words (c % 8 == 0), and one row more; lane j is key j of the block. Row i has entries 8 i .. 8 i + 7 of the keys, in byte b (of rising worth) entry
+ * 8 i + b in the low half and 8 i + 4 + b in the high one, as nibble = 8 + entry >> 4; it stands for step (nibble - 241 / 32), the middle of what it can be.
+ * The last row: step, 16 times the key's scale, in the upper 16 bits, slack in the lower ones, each the upper half of a float32.
+ * |<q, key> - <q, copy>| <= slack for every unit vector q, with room for float rounding.
+ * Block 0 stands last and block b at sketch - b qig_sketch_words(c): who goes from the newest key back goes forward in memory, where prefetchers follow. */
+enum { QIG_SKETCH_BLOCK = 16, QIG_SKETCH_MIDDLE = 241 /* 32nds */, QIG_SIFT_STEP = 128 };
+
+typedef struct {
+    const int8_t *q; /* [c] the query, in -127..127; qs q is a unit vector */
+    float qs;
+    const int8_t *k; /* [n] keys of c entries, k_stride apart; the query's own is the last */
+    size_t k_stride;
+    const float *ks;        /* [n] */
+    const uint32_t *sketch; /* block 0 of it, behind all other whole blocks */
+    int c, n;
+} qig_sift_keys;
+
+typedef struct { int32_t reached, sketched, read; } qig_sift_reads; /* the newest keys, of which nothing or more was read; those of which the sketch was; the key */
+
+/* The overlaps that a gate may let through, and no others: whatever is left out is certainly cut by qig_score_fn with the same parameters (positions, where
+ * given: of all n keys). They come by whole blocks, in order, in the last m entries of o [n], their keys' numbers in the last m of rows [n]; m is returned. In a block
+ * a key that is certainly cut may have an upper bound in place of its overlap, one that is cut too; the query's own block is complete. So a score of these m,
+ * at positions `rows` (or those of the rows), gives what a score of all n gives, and its sums to the last bit.
+ * From the newest key back, QIG_SIFT_STEP at a time: the highest score so far bounds the maximum from below; where age alone costs more than that bound and the
+ * margin leave, neither sketch nor key is read any more; else a key is read if its sketch does not rule it out, or, for a while after a step of which
+ * the sketch ruled out too little, in any case. A NaN in what is read is let through. n >= 1. */
+typedef int qig_sift_i8_fn(const qig_sift_keys *keys, const qig_score_params *p, float *o, int32_t *rows, qig_sift_reads *reads);
+
+/* out[c] = sum_j a[j] vs[r] v[r * v_stride + c]  over j in order, r = rows[j], or j where rows is NULL; zero weights may be skipped. f32: without vs and rows. */
+typedef void qig_mix_i8_fn(const float *a, const int32_t *rows, const int8_t *v, size_t v_stride, const float *vs, int c, int n, float *out);
 typedef void qig_mix_f32_fn(const float *a, const float *v, size_t v_stride, int c, int n, float *out);
 
 typedef struct {
@@ -89,6 +118,7 @@ typedef struct {
     qig_overlap_i8_fn *overlap_i8;
     qig_overlap_f32_fn *overlap_f32;
     qig_score_fn *score;
+    qig_sift_i8_fn *sift_i8;
     qig_mix_i8_fn *mix_i8;
     qig_mix_f32_fn *mix_f32;
 } qig_ops;
@@ -102,6 +132,9 @@ const char *qig_ops_list(void);
 /* Symmetric int8 of one vector, half to even: q = rint(x * 127 / amax). Returns the scale that makes q a unit vector, 1 / ||q|| (0 for a zero
  * vector), when unit is set, else amax / 127. Scalar everywhere: it runs once a token and head. */
 float qig_quantize_i8(const float *x, int8_t *q, int c, int unit);
+/* Puts the sketch of key number j (q: its c entries, scale: of qig_quantize_i8 with unit) into a sketch; c % 8 == 0. Scalar, for the same reason. */
+void qig_sketch_key(const int8_t *q, float scale, int c, uint32_t *sketch, int j);
+static inline size_t qig_sketch_words(int c) { return ((size_t)c / 8 + 1) * QIG_SKETCH_BLOCK; } /* of a block */
 float qig_half_to_float(uint16_t h);
 
 #endif

@@ -1,8 +1,8 @@
 /* mix.c - the weighted sum of cached values, AVX2.
  *
- *   i8:   out[c] = sum_j (a[j] vs[j]) v[j * v_stride + c]        f32: out[c] = sum_j a[j] v[j * v_stride + c]
+ *   i8:   out[c] = sum_j (a[j] vs[r]) v[r * v_stride + c], r = rows[j], or j without rows        f32: out[c] = sum_j a[j] v[j * v_stride + c]
  *
- * a: n weights;  v: n rows, v_stride entries apart (v_stride >= c);  vs: n scales;  out: c floats, all written (0 for n = 0). Any c, n; no alignment.
+ * a: n weights;  rows: n numbers of rows, or NULL;  v: rows, v_stride entries apart (v_stride >= c);  vs: their scales;  out: c floats, all written (0 for n = 0). Any c, n; no alignment.
  * Features: AVX2, FMA. Per channel acc = fma(weight, value, acc) over j in order, whatever c. a[j] == 0 skips its row unread.
  * 64 channels at a time (a cache line of int8) in eight registers, then 8 at a time, the last partial 8 through a zero-filled copy.
  */
@@ -36,16 +36,16 @@ QIG_INLINE __m256 load_f32(const float *p, int m) {
     _mm256_storeu_ps((out) + 16, acc.r2); \
     _mm256_storeu_ps((out) + 24, acc.r3);
 
-/* weight: an expression in j. */
-#define MIX(load, weight)                                                           \
+/* row, weight: expressions in j. */
+#define MIX(load, row, weight)                                                           \
     int i = 0;                                                                      \
     for (; i + 64 <= c; i += 64) {                                                  \
         quad lower = quad_zero(), upper = quad_zero();                              \
         for (int j = 0; j < n; j++) {                                               \
             if (a[j] == 0.0f) continue;                                             \
             const __m256 w = _mm256_set1_ps(weight);                                \
-            FMA4(load, lower, v + (size_t)j * v_stride + i)                         \
-            FMA4(load, upper, v + (size_t)j * v_stride + i + 32)                    \
+            FMA4(load, lower, v + (size_t)(row) * v_stride + i)                         \
+            FMA4(load, upper, v + (size_t)(row) * v_stride + i + 32)                    \
         }                                                                           \
         STORE4(out + i, lower)                                                      \
         STORE4(out + i + 32, upper)                                                 \
@@ -55,7 +55,7 @@ QIG_INLINE __m256 load_f32(const float *p, int m) {
         for (int j = 0; j < n; j++) {                                               \
             if (a[j] == 0.0f) continue;                                             \
             const __m256 w = _mm256_set1_ps(weight);                                \
-            FMA4(load, acc, v + (size_t)j * v_stride + i)                           \
+            FMA4(load, acc, v + (size_t)(row) * v_stride + i)                           \
         }                                                                           \
         STORE4(out + i, acc)                                                        \
     }                                                                               \
@@ -64,13 +64,19 @@ QIG_INLINE __m256 load_f32(const float *p, int m) {
         __m256 acc = _mm256_setzero_ps();                                           \
         for (int j = 0; j < n; j++) {                                               \
             if (a[j] == 0.0f) continue;                                             \
-            acc = _mm256_fmadd_ps(_mm256_set1_ps(weight), load(v + (size_t)j * v_stride + i, m), acc); \
+            acc = _mm256_fmadd_ps(_mm256_set1_ps(weight), load(v + (size_t)(row) * v_stride + i, m), acc); \
         }                                                                           \
         float t[8];                                                                 \
         _mm256_storeu_ps(t, acc);                                                   \
         memcpy(out + i, t, sizeof t[0] * (size_t)m);                                \
     }
 
-void qig_mix_i8__avx2(const float *a, const int8_t *v, size_t v_stride, const float *vs, int c, int n, float *out) { MIX(load_i8, a[j] * vs[j]) }
+void qig_mix_i8__avx2(const float *a, const int32_t *rows, const int8_t *v, size_t v_stride, const float *vs, int c, int n, float *out) {
+    if (rows) {
+        MIX(load_i8, rows[j], a[j] * vs[rows[j]])
+    } else {
+        MIX(load_i8, j, a[j] * vs[j])
+    }
+}
 
-void qig_mix_f32__avx2(const float *a, const float *v, size_t v_stride, int c, int n, float *out) { MIX(load_f32, a[j]) }
+void qig_mix_f32__avx2(const float *a, const float *v, size_t v_stride, int c, int n, float *out) { MIX(load_f32, j, a[j]) }

@@ -6,17 +6,7 @@
  * q: c entries;  k: n rows, k_stride entries apart (k_stride >= c);  ks: n scales;  o: n floats. Any c, n; no alignment; a NaN stays one.
  * Features: AVX2, FMA. Four keys at a time share the query's loads; a last partial group of keys repeats its last key and drops the result.
  */
-#include "simd.h"
-
-#include <string.h>
-
-/* m <= 16 int8 widened to int16; m == 16 is constant where it counts. */
-QIG_INLINE __m256i load_i8(const int8_t *p, int m) {
-    if (m == 16) return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)p));
-    int8_t v[16] = {0};
-    memcpy(v, p, (size_t)m);
-    return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)v));
-}
+#include "dots.h"
 
 QIG_INLINE __m256 load_f32(const float *p, int m) {
     if (m == 8) return _mm256_loadu_ps(p);
@@ -41,25 +31,9 @@ void qig_overlap_i8__avx2(const int8_t *q, float qs, const int8_t *k, size_t k_s
     for (int j = 0; j < n; j += 4, k += 4 * k_stride) {
         const int m = n - j < 4 ? n - j : 4;
         const int8_t *k0 = k, *k1 = m > 1 ? k0 + k_stride : k0, *k2 = m > 2 ? k1 + k_stride : k1, *k3 = m > 3 ? k2 + k_stride : k2;
-        __m256i s0 = _mm256_setzero_si256(), s1 = s0, s2 = s0, s3 = s0;
-        int i = 0;
-        for (; i + 16 <= c; i += 16) {
-            const __m256i a = load_i8(q + i, 16);
-            s0 = _mm256_add_epi32(s0, _mm256_madd_epi16(a, load_i8(k0 + i, 16)));
-            s1 = _mm256_add_epi32(s1, _mm256_madd_epi16(a, load_i8(k1 + i, 16)));
-            s2 = _mm256_add_epi32(s2, _mm256_madd_epi16(a, load_i8(k2 + i, 16)));
-            s3 = _mm256_add_epi32(s3, _mm256_madd_epi16(a, load_i8(k3 + i, 16)));
-        }
-        if (i < c) {
-            const __m256i a = load_i8(q + i, c - i);
-            s0 = _mm256_add_epi32(s0, _mm256_madd_epi16(a, load_i8(k0 + i, c - i)));
-            s1 = _mm256_add_epi32(s1, _mm256_madd_epi16(a, load_i8(k1 + i, c - i)));
-            s2 = _mm256_add_epi32(s2, _mm256_madd_epi16(a, load_i8(k2 + i, c - i)));
-            s3 = _mm256_add_epi32(s3, _mm256_madd_epi16(a, load_i8(k3 + i, c - i)));
-        }
         const float *kj = ks + j;
         const __m128 scale = m == 4 ? _mm_loadu_ps(kj) : _mm_setr_ps(kj[0], m > 1 ? kj[1] : 0.0f, m > 2 ? kj[2] : 0.0f, 0.0f);
-        store_overlaps(o + j, _mm_mul_ps(_mm_mul_ps(_mm_set1_ps(qs), scale), _mm_cvtepi32_ps(sum8x4_i32(s0, s1, s2, s3))), m);
+        store_overlaps(o + j, _mm_mul_ps(_mm_mul_ps(_mm_set1_ps(qs), scale), _mm_cvtepi32_ps(dots4(q, k0, k1, k2, k3, c))), m);
     }
 }
 

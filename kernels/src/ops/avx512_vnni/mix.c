@@ -1,8 +1,8 @@
 /* mix.c - the weighted sum of cached int8 values, AVX-512.
  *
- *   out[c] = sum_j (a[j] vs[j]) v[j * v_stride + c]
+ *   out[c] = sum_j (a[j] vs[r]) v[r * v_stride + c], r = rows[j], or j without rows
  *
- * a: n weights;  v: n rows, v_stride entries apart (v_stride >= c);  vs: n scales;  out: c floats, all written (0 for n = 0). Any c, n; no alignment.
+ * a: n weights;  rows: n numbers of rows, or NULL;  v: rows, v_stride entries apart (v_stride >= c);  vs: their scales;  out: c floats, all written (0 for n = 0). Any c, n; no alignment.
  * Features: AVX512F, BW, VL. Per channel acc = fma(a vs, value, acc) over j in order, whatever c: the floats of avx2. a[j] == 0 skips its row unread.
  * Widening a value and making it a float keep the vector units busier than multiplying it does, and 512 bits at a time do not change that: what is won
  * here is won around it. Keys go by blocks of which the weights other than zero are listed first, so that gated keys leave no branches to guess, and 128
@@ -23,15 +23,17 @@ typedef struct {
     int32_t key[BLOCK];
 } key_list;
 
-/* m <= BLOCK keys. Whole registers are written: n <= j, so they fit, and what lies past n is overwritten by the next or never read. */
-QIG_INLINE void list_keys(key_list *l, const float *a, const float *vs, int m) {
-    __m512i key = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+/* m <= BLOCK weights, of rows `first` and on, or of those that rows names. Whole registers are written: n <= j, so they fit, and what lies past n is overwritten by the next or never read. */
+QIG_INLINE void list_keys(key_list *l, const float *a, const int32_t *rows, const float *vs, int first, int m) {
+    const __m512i iota = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     l->n = 0;
-    for (int j = 0; j < m; j += LANES, key = _mm512_add_epi32(key, _mm512_set1_epi32(LANES))) {
+    for (int j = 0; j < m; j += LANES) {
         const __mmask16 all = (__mmask16)(m - j < LANES ? 0xffffu >> (LANES - (m - j)) : 0xffffu);
         const __m512 weight = _mm512_maskz_loadu_ps(all, a + j);
         const __mmask16 listed = _mm512_mask_cmp_ps_mask(all, weight, _mm512_setzero_ps(), _CMP_NEQ_UQ); /* a NaN is listed */
-        const __m512 w = _mm512_mul_ps(weight, _mm512_maskz_loadu_ps(listed, vs + j));
+        const __m512i key = rows ? _mm512_maskz_loadu_epi32(all, rows + j) : _mm512_add_epi32(_mm512_set1_epi32(first + j), iota);
+        const __m512 scale = rows ? _mm512_mask_i32gather_ps(_mm512_setzero_ps(), listed, key, vs, sizeof *vs) : _mm512_maskz_loadu_ps(listed, vs + first + j);
+        const __m512 w = _mm512_mul_ps(weight, scale);
         _mm512_storeu_ps(l->w + l->n, _mm512_maskz_compress_ps(listed, w));
         _mm512_storeu_si512(l->key + l->n, _mm512_maskz_compress_epi32(listed, key));
         l->n += __builtin_popcount((unsigned)listed);
@@ -66,11 +68,11 @@ QIG_INLINE void part(const key_list *l, const int8_t *v, size_t v_stride, __mmas
     _mm512_mask_storeu_ps(out, keep, acc);
 }
 
-void qig_mix_i8__avx512_vnni(const float *a, const int8_t *v, size_t v_stride, const float *vs, int c, int n, float *out) {
+void qig_mix_i8__avx512_vnni(const float *a, const int32_t *rows, const int8_t *v, size_t v_stride, const float *vs, int c, int n, float *out) {
     key_list l;
     int j = 0;
     do { /* once for n = 0, which writes zeros */
-        list_keys(&l, a + j, vs + j, n - j < BLOCK ? n - j : BLOCK);
+        list_keys(&l, a + j, rows ? rows + j : NULL, vs, j, n - j < BLOCK ? n - j : BLOCK);
         int i = 0;
         for (; i + 128 <= c; i += 128) whole(&l, v + i, v_stride, 8, j > 0, out + i);
         if (i + 64 <= c) whole(&l, v + i, v_stride, 4, j > 0, out + i), i += 64;
@@ -78,6 +80,5 @@ void qig_mix_i8__avx512_vnni(const float *a, const int8_t *v, size_t v_stride, c
         for (; i < c; i += LANES)
             part(&l, v + i, v_stride, (__mmask16)(c - i < LANES ? 0xffffu >> (LANES - (c - i)) : 0xffffu), j > 0, out + i);
         j += BLOCK;
-        v += BLOCK * v_stride;
     } while (j < n);
 }

@@ -9,10 +9,8 @@
  * for pair j, added as the halves of what is left: they depend on n only.
  * The own pair is a lane like the others, which the gates' masks leave out; lanes past the end are masked out of everything.
  */
-#include "../approx.h"
-#include "../kernels.h"
+#include "distance.h"
 
-#include <immintrin.h>
 #include <math.h>
 
 #define QIG_INLINE static inline __attribute__((always_inline))
@@ -41,27 +39,6 @@ QIG_INLINE __m512 exp16(__mmask16 keep, __m512 x) {
     p = _mm512_add_ps(_mm512_fmadd_ps(p, _mm512_mul_ps(r, r), r), _mm512_set1_ps(1.0f));
     keep = _mm512_mask_cmp_ps_mask(keep, x, _mm512_set1_ps(QIG_EXP_LOWEST), _CMP_NLT_UQ);
     return _mm512_maskz_scalef_ps(keep, p, n); /* p 2^n */
-}
-
-QIG_INLINE __m512 asin16(__m512 h) {
-    const __m512 one = _mm512_set1_ps(1.0f), half = _mm512_set1_ps(0.5f);
-    const __mmask16 far = _mm512_cmp_ps_mask(h, half, _CMP_GT_OQ);
-    const __m512 zf = _mm512_mul_ps(_mm512_sub_ps(one, h), half);
-    const __m512 z = _mm512_mask_mov_ps(_mm512_mul_ps(h, h), far, zf), t = _mm512_mask_sqrt_ps(h, far, zf);
-    __m512 p = _mm512_fmadd_ps(_mm512_set1_ps(QIG_ASIN_A4), z, _mm512_set1_ps(QIG_ASIN_A3));
-    p = _mm512_fmadd_ps(p, z, _mm512_set1_ps(QIG_ASIN_A2));
-    p = _mm512_fmadd_ps(p, z, _mm512_set1_ps(QIG_ASIN_A1));
-    p = _mm512_fmadd_ps(p, z, _mm512_set1_ps(QIG_ASIN_A0));
-    p = _mm512_fmadd_ps(p, _mm512_mul_ps(z, t), t);
-    return _mm512_mask_fnmadd_ps(p, far, _mm512_set1_ps(2.0f), _mm512_set1_ps(QIG_HALF_PI));
-}
-
-/* Distances of 16 overlaps. No fused operations up to s, so bures equals ref bit for bit. */
-QIG_INLINE __m512 distance16(const qig_metric metric, __m512 o) {
-    const __m512 t = _mm512_mul_ps(_mm512_set1_ps(2.0f), _mm512_sub_ps(_mm512_set1_ps(1.0f), o));
-    const __m512 d = _mm512_sqrt_ps(_mm512_add_ps(_mm512_max_ps(_mm512_setzero_ps(), t), _mm512_set1_ps(1e-6f))); /* max keeps a NaN: its second operand */
-    if (metric == QIG_METRIC_BURES) return d;
-    return _mm512_mul_ps(_mm512_set1_ps(2.0f), asin16(_mm512_mul_ps(_mm512_min_ps(_mm512_set1_ps(2.0f), d), _mm512_set1_ps(0.5f))));
 }
 
 /* o := s, -inf where the absolute gate cuts; returns max s. */
