@@ -195,7 +195,7 @@ QIG_INLINE operands at(operands o, int row, int column) {
     o.w += (size_t)row * o.w_stride;
     o.x += (size_t)column * o.x_stride;
     o.y += (size_t)column * o.y_stride + (size_t)row;
-    o.offsets += column;
+    if (o.offsets) o.offsets += column; /* none yet: each part computes its own */
     return o;
 }
 
