@@ -166,12 +166,12 @@ static void fill_pool(size_t block, size_t width, size_t bytes) {
     }
 }
 
-static timing bench_matmul(any_fn *f, const shape *s, size_t block, size_t width) {
+static timing bench_matmul_blocks(any_fn *f, const shape *s, size_t block, size_t width, int weights) {
     const int k = s->size[0], n = s->size[2];
     matmul_call c = {(qig_matmul_fn *)f, width * (size_t)k, sizeof(float) * (size_t)k, k, s->size[1], n, NULL, NULL};
-    if (block) c.row_bytes = block * (size_t)(k / 32), c.input_bytes = sizeof(qig_block_a8) * (size_t)(k / 32);
-    if (c.row_bytes * (size_t)c.rows > POOL || (block && k % 32)) {
-        fprintf(stderr, "a matrix of %d x %d: larger than the buffer of %d MB, or rows not of whole blocks of 32\n", c.rows, k, (int)POOL_MB);
+    if (block) c.row_bytes = block * (size_t)(k / weights), c.input_bytes = sizeof(qig_block_a8) * (size_t)(k / 32);
+    if (c.row_bytes * (size_t)c.rows > POOL || (block && k % weights)) {
+        fprintf(stderr, "a matrix of %d x %d: larger than the buffer of %d MB, or rows not of whole blocks of %d\n", c.rows, k, (int)POOL_MB, weights);
         exit(2);
     }
     c.rows = rows_in_use(c.rows, c.row_bytes);
@@ -195,6 +195,9 @@ static timing bench_matmul(any_fn *f, const shape *s, size_t block, size_t width
     free(c.y);
     return t;
 }
+static timing bench_matmul(any_fn *f, const shape *s, size_t block, size_t width) { return bench_matmul_blocks(f, s, block, width, 32); }
+static timing bench_matmul_q4_1(any_fn *f, const shape *s) { return bench_matmul(f, s, sizeof(qig_block_q4_1), 0); }
+static timing bench_matmul_q6_k(any_fn *f, const shape *s) { return bench_matmul_blocks(f, s, sizeof(qig_block_q6_k), 0, 256); }
 static timing bench_matmul_q4_0(any_fn *f, const shape *s) { return bench_matmul(f, s, sizeof(qig_block_q4_0), 0); }
 static timing bench_matmul_q8_0(any_fn *f, const shape *s) { return bench_matmul(f, s, sizeof(qig_block_q8_0), 0); }
 static timing bench_matmul_f16(any_fn *f, const shape *s) { return bench_matmul(f, s, 0, 2); }
@@ -300,6 +303,13 @@ static timing bench_overlap_i8(any_fn *f, const shape *s) { return bench_cache(f
 static timing bench_overlap_f32(any_fn *f, const shape *s) { return bench_cache(f, call_overlap_f32, s->size[0], s->size[1], 4); }
 static timing bench_mix_i8(any_fn *f, const shape *s) { return bench_cache(f, call_mix_i8, s->size[0], s->size[1], 1); }
 static timing bench_mix_f32(any_fn *f, const shape *s) { return bench_cache(f, call_mix_f32, s->size[0], s->size[1], 4); }
+static void call_softmax(void *context, int copy) {
+    cache_call *c = context;
+    (void)copy;
+    memcpy(c->o, c->x, (size_t)c->keys * sizeof *c->o);
+    ((qig_softmax_fn *)c->f)(c->o, c->keys, 4.0f, &c->sum, &c->sum2);
+}
+static timing bench_softmax(any_fn *f, const shape *s) { return bench_cache(f, call_softmax, 0, s->size[0], 0); }
 static timing bench_score(any_fn *f, const shape *s) { return bench_cache(f, call_score, 0, s->size[0], 0); }
 
 typedef struct {
@@ -363,6 +373,11 @@ static void call_relu2(void *context, int copy) {
     (void)copy;
     ((qig_relu2_fn *)c->f)(c->y, c->n); /* values in [0, 1] sink to 0 and stay there */
 }
+static void call_swiglu(void *context, int copy) {
+    const vector_call *c = context;
+    (void)copy;
+    ((qig_swiglu_fn *)c->f)(c->y, c->g, c->n); /* values sink to 0 and stay there */
+}
 static void call_add(void *context, int copy) {
     const vector_call *c = context;
     (void)copy;
@@ -391,6 +406,7 @@ static timing bench_vector(any_fn *f, void (*call)(void *, int), const shape *s)
 static timing bench_quantize_a8(any_fn *f, const shape *s) { return bench_vector(f, call_quantize_a8, s); }
 static timing bench_rmsnorm(any_fn *f, const shape *s) { return bench_vector(f, call_rmsnorm, s); }
 static timing bench_relu2(any_fn *f, const shape *s) { return bench_vector(f, call_relu2, s); }
+static timing bench_swiglu(any_fn *f, const shape *s) { return bench_vector(f, call_swiglu, s); }
 static timing bench_add(any_fn *f, const shape *s) { return bench_vector(f, call_add, s); }
 static timing bench_dot(any_fn *f, const shape *s) { return bench_vector(f, call_dot, s); }
 static timing bench_logit_part(any_fn *f, const shape *s) { return bench_vector(f, call_logit_part, s); }

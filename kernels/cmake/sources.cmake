@@ -16,6 +16,7 @@ set(QIG_SRC_OPS_REF
   src/ops/ref/quantize.c
   src/ops/ref/score.c
   src/ops/ref/sift.c
+  src/ops/ref/softmax.c
   src/ops/ref/sum_rows.c
   src/ops/ref/vector.c)
 
@@ -23,12 +24,15 @@ set(QIG_SRC_OPS_AVX2
   src/ops/avx2/logits.c
   src/ops/avx2/matmul_float.c
   src/ops/avx2/matmul_q4_0.c
+  src/ops/avx2/matmul_q4_1.c
+  src/ops/avx2/matmul_q6_k.c
   src/ops/avx2/matmul_q8_0.c
   src/ops/avx2/mix.c
   src/ops/avx2/overlap.c
   src/ops/avx2/quantize.c
   src/ops/avx2/score.c
   src/ops/avx2/sift.c
+  src/ops/avx2/softmax.c
   src/ops/avx2/sum_rows.c
   src/ops/avx2/vector.c)
 set(QIG_FLAGS_AVX2 -mavx2 -mfma -mf16c)
@@ -45,11 +49,16 @@ set(QIG_SRC_OPS_NEON
   src/ops/neon/logits.c
   src/ops/neon/matmul_float.c
   src/ops/neon/matmul_quantized.c
+  src/ops/neon/matmul_q4_0.c
+  src/ops/neon/matmul_q4_1.c
+  src/ops/neon/matmul_q6_k.c
+  src/ops/neon/matmul_q8_0.c
   src/ops/neon/mix.c
   src/ops/neon/overlap.c
   src/ops/neon/quantize.c
   src/ops/neon/score.c
   src/ops/neon/sift.c
+  src/ops/neon/softmax.c
   src/ops/neon/sum_rows.c
   src/ops/neon/vector.c)
 

@@ -7,9 +7,25 @@
 /* Columns of ffn_down_t that a piece takes at least: a narrower part of a row wastes the cache lines at its ends, and walks the whole list for it. */
 enum { ROW_PART = 128 };
 
-/* phi [S] of one query or key vector [C]; gain: of the diagonal state. */
+/* A dense query is kept 2^-64 times itself, which is exact: the overlap kernels hold what they give at 1, and no dot product of use is as large as 2^64. */
+static const float DENSE_QUERY = 0x1p-64f, DENSE_SCORE = 0x1p64f;
+
+/* A dense query or key vector [C], its pairs (2 i, 2 i + 1) turned. */
+static void turn_pairs(int c, const float *vec, const float *turn, float *out) {
+    for (int i = 0; i < c / 2; i++) {
+        const float a = vec[2 * i], b = vec[2 * i + 1];
+        out[2 * i] = a * turn[i] - b * turn[c / 2 + i];
+        out[2 * i + 1] = a * turn[c / 2 + i] + b * turn[i];
+    }
+}
+
+/* phi [S] of one query or key vector [C] (dense: the vector itself, turned); gain: of the diagonal state. */
 static void state_of(const qig_model *m, const float *vec, float gain, const float *turn, float *phi) {
     const int c = m->head_dim;
+    if (m->dense) {
+        turn_pairs(c, vec, turn, phi);
+        return;
+    }
     if (m->state == QIG_STATE_PURE) {
         const int half = c / 2;
         float inv = 1.0f / sqrtf(m->ops->dot(vec, vec, c) + 1e-12f);
@@ -52,7 +68,8 @@ static void make_state(pass *a, int k, int u, float *phi) {
         float gain = diagonal ? ((const float *)a->layer->attn_q_gain.data)[u] : 0;
         float *dst = s->cache_i8 ? phi : (float *)s->query + at * sd;
         state_of(m, row + (size_t)u * c, gain, turn, dst);
-        if (s->cache_i8) s->query_scale[at] = qig_quantize_i8(phi, (int8_t *)s->query + at * sd, (int)sd, 1);
+        if (s->cache_i8) s->query_scale[at] = qig_quantize_i8(phi, (int8_t *)s->query + at * sd, (int)sd, !m->dense) * (m->dense ? DENSE_QUERY : 1);
+        else for (size_t i = 0; m->dense && i < sd; i++) dst[i] *= DENSE_QUERY;
         return;
     }
     size_t g = (size_t)u - heads, at = ((size_t)a->l * groups + g) * (size_t)s->n_ctx + (size_t)(a->key0 + k);
@@ -60,7 +77,7 @@ static void make_state(pass *a, int k, int u, float *phi) {
     float gain = diagonal ? ((const float *)a->layer->attn_k_gain.data)[g] : 0;
     if (s->cache_i8) {
         state_of(m, key, gain, turn, phi);
-        s->key_scales[at] = qig_quantize_i8(phi, (int8_t *)s->keys + at * sd, (int)sd, 1);
+        s->key_scales[at] = qig_quantize_i8(phi, (int8_t *)s->keys + at * sd, (int)sd, !m->dense);
         if (s->sketched)
             qig_sketch_key((const int8_t *)s->keys + at * sd, s->key_scales[at], (int)sd, qig_layer_sketch(s, a->l, (int32_t)g), a->key0 + k);
         s->value_scales[at] = qig_quantize_i8(value, (int8_t *)s->values + at * c, (int)c, 0);
@@ -93,6 +110,13 @@ static int find_keys(pass *a, const qig_sift_keys *in, qig_score_params *params,
     return m;
 }
 
+/* n overlaps, or dense n dot products, to unnormalised weights; returns the pairs let through. */
+static int weigh(const qig_model *m, float *o, int n, const qig_score_params *params, float *sum, float *sum2) {
+    if (!m->dense) return m->ops->score(o, n, params, sum, sum2);
+    m->ops->softmax(o, n, params->scale, sum, sum2);
+    return n;
+}
+
 /* Attention of head h of row k over the block's keys up to its own. o: scratch. */
 static void attend(pass *a, int k, int h, float *o) {
     qig_session *s = a->s;
@@ -104,7 +128,7 @@ static void attend(pass *a, int k, int h, float *o) {
     float *out = s->mixed + at * c, sum, sum2;
     qig_score_params params = {
         .metric = m->metric,
-        .scale = s->coupling[a->list[k]] / ((const float *)a->layer->attn_temp.data)[h],
+        .scale = m->dense ? DENSE_SCORE / sqrtf((float)c) : s->coupling[a->list[k]] / ((const float *)a->layer->attn_temp.data)[h],
         .slope = m->decay_slopes ? m->decay_slopes[h] : 0,
         .max_distance = s->max_distance[(size_t)table * (size_t)m->n_heads + (size_t)h],
         .margin = s->margin,
@@ -125,12 +149,12 @@ static void attend(pass *a, int k, int h, float *o) {
         const int32_t *numbers = NULL;
         const int came = find_keys(a, &in, &params, o, &numbers, &s->head_reads[at]);
         o += n - came;
-        s->head_active[at] = m->ops->score(o, came, &params, &sum, &sum2);
+        s->head_active[at] = weigh(m, o, came, &params, &sum, &sum2);
         m->ops->mix_i8(o, numbers, (const int8_t *)s->values + first * c, c, s->value_scales + first, (int)c, came, out);
     } else {
         m->ops->overlap_f32((const float *)s->query + at * sd, (const float *)s->keys + first * sd, sd, (int)sd, n, o);
         s->head_reads[at] = (qig_sift_reads){ .reached = n, .read = n };
-        s->head_active[at] = m->ops->score(o, n, &params, &sum, &sum2);
+        s->head_active[at] = weigh(m, o, n, &params, &sum, &sum2);
         m->ops->mix_f32(o, (const float *)s->values + first * c, c, (int)c, n, out);
     }
     const float inv = 1.0f / sum;
@@ -202,10 +226,15 @@ static void hidden_rows(pass *a, int lo, int hi, int thread) {
     (void)thread;
     qig_session *s = a->s;
     const size_t hidden = (size_t)a->up->ne1, first = (size_t)a->first;
-    qig_product(s, a->up, s->norm + first * s->norm_width, s->norm_q + first * (s->norm_width / QIG_BLOCK), s->norm_width, s->wide, hidden, lo, hi, a->rows);
+    const float *x = s->norm + first * s->norm_width;
+    const qig_block_a8 *xq = s->norm_q + first * (s->norm_width / QIG_BLOCK);
+    const qig_tensor *gate = &a->layer->ffn_gate;
+    qig_product(s, a->up, x, xq, s->norm_width, s->wide, hidden, lo, hi, a->rows);
+    if (gate->data) qig_product(s, gate, x, xq, s->norm_width, s->gate, hidden, lo, hi, a->rows);
     for (int k = 0; k < a->rows; k++) {
         float *row = s->wide + (size_t)k * hidden + lo;
-        s->model->ops->relu2(row, hi - lo);
+        if (gate->data) s->model->ops->swiglu(row, s->gate + (size_t)k * hidden + lo, hi - lo);
+        else s->model->ops->relu2(row, hi - lo);
         if (qig_quantized(a->down)) s->model->ops->quantize_a8(row, s->wide_q + (size_t)k * (hidden / QIG_BLOCK) + lo / QIG_BLOCK, hi - lo);
     }
 }
@@ -271,7 +300,7 @@ static void feed_forward(pass *a, const qig_tensor *up, const qig_tensor *down, 
     a->up = up;
     a->down = down->data ? down : down_t;
     qig_phase(a, hidden_rows, (int)up->ne1, QIG_BLOCK);
-    qig_charge(a, qig_tensor_bytes(up) + qig_tensor_bytes(down));
+    qig_charge(a, qig_tensor_bytes(up) + qig_tensor_bytes(&a->layer->ffn_gate) + qig_tensor_bytes(down));
     if (down->data) {
         qig_phase(a, feed_forward_rows, a->s->model->d_model, QIG_BLOCK);
         return;
@@ -318,7 +347,7 @@ void qig_block_run(pass *a, int32_t l) {
     const int32_t deep = routed ? route(a) : a->alive;
     qig_rows(a, routed ? s->order : s->alive, 0, a->alive);
     a->gain = &y->ffn_norm;
-    a->quantize = qig_quantized(&y->ffn_up) || (routed && qig_quantized(&y->ffn_shallow_up));
+    a->quantize = qig_quantized(&y->ffn_up) || qig_quantized(&y->ffn_gate) || (routed && qig_quantized(&y->ffn_shallow_up));
     qig_phase(a, qig_norm_rows, a->rows, 1);
     feed_forward(a, &y->ffn_up, &y->ffn_down, &y->ffn_down_t, 0, deep);
     feed_forward(a, &y->ffn_shallow_up, &y->ffn_shallow_down, NULL, deep, a->alive - deep);

@@ -27,7 +27,8 @@ static uint64_t kv_width(uint32_t type) {
 }
 
 static const struct { uint32_t type; uint32_t block, bytes; const char *name; } tensor_types[] = {
-    {QIG_F32, 1, 4, "F32"}, {QIG_F16, 1, 2, "F16"}, {QIG_Q4_0, 32, 18, "Q4_0"}, {QIG_Q8_0, 32, 34, "Q8_0"}};
+    {QIG_F32, 1, 4, "F32"}, {QIG_F16, 1, 2, "F16"}, {QIG_Q4_0, 32, 18, "Q4_0"}, {QIG_Q4_1, 32, 20, "Q4_1"}, {QIG_Q8_0, 32, 34, "Q8_0"},
+    {QIG_Q6_K, 256, 210, "Q6_K"}};
 #define N_TENSOR_TYPES (sizeof tensor_types / sizeof *tensor_types)
 
 const char *qig_type_name(uint32_t type) {

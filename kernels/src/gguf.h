@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 /* Tensor types that this build reads, by their number in the file. */
-typedef enum { QIG_F32 = 0, QIG_F16 = 1, QIG_Q4_0 = 2, QIG_Q8_0 = 8 } qig_type;
+typedef enum { QIG_F32 = 0, QIG_F16 = 1, QIG_Q4_0 = 2, QIG_Q4_1 = 3, QIG_Q8_0 = 8, QIG_Q6_K = 14, QIG_N_TYPES } qig_type;
 
 /* Types of metadata values, by their number in the file. */
 typedef enum {

@@ -70,20 +70,25 @@ void qig_place_block(opener *o, qig_layer *l, const char *prefix) {
     int64_t d = m->d_model, q = (int64_t)m->n_heads * m->head_dim, kv = (int64_t)m->n_kv_heads * m->head_dim;
     char name[64];
     snprintf(name, sizeof name, "%s.ffn_down_t.weight", prefix);
-    const int turned = qig_has_tensor(o, name);
-    const struct { qig_tensor *to; const char *name; int64_t ne1, ne0; } parts[] = {
-        {&l->attn_norm, "attn_norm", 0, d}, {&l->attn_q, "attn_q", q, d}, {&l->attn_k, "attn_k", kv, d}, {&l->attn_v, "attn_v", kv, d},
-        {&l->attn_output, "attn_output", d, q}, {&l->ffn_norm, "ffn_norm", 0, d}, {&l->ffn_up, "ffn_up", m->hidden_dim, d},
-        {turned ? &l->ffn_down_t : &l->ffn_down, turned ? "ffn_down_t" : "ffn_down", turned ? m->hidden_dim : d, turned ? d : m->hidden_dim}};
+    const int turned = !m->dense && qig_has_tensor(o, name), gated = m->dense && strcmp(m->architecture, "llama") == 0;
+    const struct { qig_tensor *to; const char *name; int64_t ne1, ne0; int absent; } parts[] = {
+        {&l->attn_norm, "attn_norm", 0, d, 0}, {&l->attn_q, "attn_q", q, d, 0}, {&l->attn_k, "attn_k", kv, d, 0}, {&l->attn_v, "attn_v", kv, d, 0},
+        {&l->attn_output, "attn_output", d, q, 0}, {&l->ffn_norm, "ffn_norm", 0, d, 0}, {&l->ffn_up, "ffn_up", m->hidden_dim, d, 0},
+        {&l->ffn_gate, "ffn_gate", m->hidden_dim, d, !gated}, {&l->ffn_down, "ffn_down", d, m->hidden_dim, turned},
+        {&l->ffn_down_t, "ffn_down_t", m->hidden_dim, d, !turned}};
     const struct { qig_tensor *to; const char *name; int64_t n; int wanted; float low, high; int closed; } scales[] = {
-        {&l->attn_temp, "attn_temp", m->n_heads, 1, 0, INFINITY, 0},
+        {&l->attn_temp, "attn_temp", m->n_heads, !m->dense, 0, INFINITY, 0},
         {&l->attn_q_gain, "attn_q_gain", m->n_heads, m->state == QIG_STATE_DIAGONAL, -INFINITY, INFINITY, 0},
         {&l->attn_k_gain, "attn_k_gain", m->n_kv_heads, m->state == QIG_STATE_DIAGONAL, -INFINITY, INFINITY, 0},
         {&l->attn_gate, "attn_gate", m->n_heads, m->gate_learnt, 0, 1, 1}};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        if (parts[i].absent) continue;
         snprintf(name, sizeof name, "%s.%s.weight", prefix, parts[i].name);
         qig_place(o, parts[i].to, name, parts[i].ne1, parts[i].ne0, QIG_ANY_TYPE);
     }
+    if (!o->rc && turned && (l->ffn_down_t.type == QIG_Q4_1 || l->ffn_down_t.type == QIG_Q6_K))
+        FAIL(o, QIG_ERR_UNSUPPORTED, "%s: %s.ffn_down_t.weight is %s (its rows are summed from F32, F16, Q4_0 and Q8_0)", o->file, prefix,
+             qig_type_name((uint32_t)l->ffn_down_t.type));
     if (!o->rc && turned && l->ffn_down_t.type != QIG_F32 && l->ffn_down_t.type != QIG_F16 && m->hidden_dim % 32)
         FAIL(o, QIG_ERR_FORMAT, "%s: %s.ffn_down_t.weight is quantized, so its %d units must be whole blocks of 32", o->file, prefix, m->hidden_dim);
     for (size_t i = 0; i < sizeof scales / sizeof *scales; i++) {
@@ -96,7 +101,7 @@ void qig_place_block(opener *o, qig_layer *l, const char *prefix) {
 
 static void place_tensors(opener *o) {
     qig_model *m = o->m;
-    int64_t d = m->d_model, b = m->basin_dim, v = m->vocab_size;
+    int64_t d = m->d_model, b = m->dense ? d : m->basin_dim, v = m->vocab_size;
     m->layers = calloc((size_t)m->n_layers, sizeof *m->layers);
     o->placed = calloc(o->g->n_tensors + 1, 1);
     if (!m->layers || !o->placed) {
@@ -104,17 +109,17 @@ static void place_tensors(opener *o) {
         return;
     }
     qig_place(o, &m->token_embd, "token_embd.weight", v, b, QIG_ANY_TYPE);
-    qig_place(o, &m->basin_proj, "basin_proj.weight", d, b, QIG_ANY_TYPE);
+    if (!m->dense) qig_place(o, &m->basin_proj, "basin_proj.weight", d, b, QIG_ANY_TYPE);
     for (int32_t n = 0; n < m->n_layers && !o->rc; n++) {
         char prefix[24];
         snprintf(prefix, sizeof prefix, "blk.%d", (int)n);
         qig_place_block(o, &m->layers[n], prefix);
-        qig_place_depth_block(o, n, prefix);
+        if (!m->dense) qig_place_depth_block(o, n, prefix);
     }
-    qig_place_depth(o);
+    if (!m->dense) qig_place_depth(o);
     qig_place(o, &m->output_norm, "output_norm.weight", 0, d, QIG_ONLY_F32);
-    qig_place(o, &m->output_down, "output_down.weight", m->head_width, d, QIG_ANY_TYPE);
-    if (m->head_rank) qig_place(o, &m->output, "output.weight", v, m->head_rank, QIG_ANY_TYPE);
+    if (!m->dense) qig_place(o, &m->output_down, "output_down.weight", m->head_width, d, QIG_ANY_TYPE);
+    if (m->dense ? qig_has_tensor(o, "output.weight") : m->head_rank > 0) qig_place(o, &m->output, "output.weight", v, m->head_width, QIG_ANY_TYPE);
     else m->output = m->token_embd;
     for (uint64_t i = 0; !o->rc && i < o->g->n_tensors; i++) {
         char q[QIG_QUOTE_SIZE];
@@ -125,7 +130,7 @@ static void place_tensors(opener *o) {
 
 /* Sums over all tensors, and the type that most weights of matrices have. */
 static void count_weights(qig_model *m) {
-    uint64_t of_type[QIG_Q8_0 + 1] = {0}, bytes = 0;
+    uint64_t of_type[QIG_N_TYPES] = {0}, bytes = 0;
     uint32_t most = QIG_F32;
     m->all_f32 = 1;
     for (uint64_t i = 0; i < m->gguf->n_tensors; i++) {
@@ -138,7 +143,7 @@ static void count_weights(qig_model *m) {
     }
     m->file_type = qig_type_name(most);
     /* A decode step reads one row of the embedding, unless the head reads the whole table. */
-    uint64_t unread = m->head_rank ? (uint64_t)(m->token_embd.ne1 - 1) * m->token_embd.row_bytes : 0;
+    uint64_t unread = m->output.data != m->token_embd.data ? (uint64_t)(m->token_embd.ne1 - 1) * m->token_embd.row_bytes : 0;
     if (m->token_scale.data) unread += (uint64_t)(m->token_scale.ne0 - 1) * sizeof(float);
     const qig_draft *d = &m->draft;
     const qig_tensor *looks[] = { &d->input, &d->norm, &d->up, &d->down, &d->output_norm };
@@ -149,8 +154,10 @@ static void count_weights(qig_model *m) {
 /* --- opening ----------------------------------------------------------------------------------------------------------------------- */
 
 static void check_architecture(opener *o) {
-    static const char *const known[] = {"qig", NULL};
-    qig_get_choice(o, "general.architecture", known, "qig");
+    static const char *const known[] = {"qig", "llama", "arcee", NULL};
+    const int which = qig_get_choice(o, "general.architecture", known, "qig, llama, arcee");
+    o->m->architecture = known[which];
+    o->m->dense = which > 0;
 }
 
 /* Types are looked at after the architecture: a file of another architecture is named so, whatever its tensors are. */
@@ -159,8 +166,8 @@ static void check_types(opener *o) {
     for (uint64_t i = 0; !o->rc && i < o->g->n_tensors; i++) {
         const qig_gguf_tensor *t = &o->g->tensors[i];
         if (!qig_type_name(t->type))
-            FAIL(o, QIG_ERR_UNSUPPORTED, "%s: tensor %s is of type %u (this build reads F32, F16, Q4_0 and Q8_0)", o->file,
-                 qig_quote(q, t->name, strlen(t->name)), t->type);
+            FAIL(o, QIG_ERR_UNSUPPORTED, "%s: tensor %s is of type %u (this build reads F32, F16, Q8_0, Q6_K, Q4_1 and Q4_0%s)", o->file,
+                 qig_quote(q, t->name, strlen(t->name)), t->type, o->m->dense ? "; llama-quantize --pure makes a file of one of them" : "");
     }
 }
 
@@ -193,7 +200,8 @@ int qig_model_from_gguf(qig_gguf *g, const char *file, const char *isa, qig_mode
     if (!m->ops) FAIL(&o, QIG_ERR_UNSUPPORTED, "no kernel set '%s' here (auto, %s)", isa ? isa : "auto", qig_ops_list());
     check_architecture(&o);
     check_types(&o);
-    if (!o.rc) read_config(&o);
+    if (!o.rc && m->dense) qig_read_llama(&o);
+    else if (!o.rc) read_config(&o);
     if (!o.rc) o.rc = qig_tokenizer_new(g, file, &m->tokenizer, err, errlen);
     if (!o.rc) m->vocab_size = qig_tokenizer_size(m->tokenizer);
     if (!o.rc) place_tensors(&o);
@@ -237,7 +245,7 @@ void qig_model_get_info(const qig_model *m, qig_model_info *out) {
         .vocab_size = m->vocab_size, .d_model = m->d_model, .n_layers = m->n_layers, .n_heads = m->n_heads, .n_kv_heads = m->n_kv_heads,
         .head_dim = m->head_dim, .hidden_dim = m->hidden_dim, .basin_dim = m->basin_dim, .head_rank = m->head_rank,
         .context_length = m->context_length, .draft_lag = m->draft.lag, .n_params = m->n_params, .file_bytes = m->gguf->size, .weight_bytes = m->weight_bytes,
-        .architecture = "qig", .name = m->name, .isa = m->ops->isa, .file_type = m->file_type};
+        .architecture = m->architecture, .name = m->name, .isa = m->ops->isa, .file_type = m->file_type};
 }
 
 int64_t qig_model_tensor_count(const qig_model *m) { return (int64_t)m->gguf->n_tensors; }

@@ -32,7 +32,7 @@ typedef enum { QIG_EXIT_BURES = 0, QIG_EXIT_PROBE = 1 } qig_exit_rule;
 /* A matrix [ne1 out, ne0 in] (a vector has ne1 = 1) in the mapped file; rows of row_bytes, one after another. */
 typedef struct {
     const void *data;
-    int type; /* qig_type of gguf.h: QIG_F32, QIG_F16, QIG_Q4_0, QIG_Q8_0 */
+    int type; /* qig_type of gguf.h */
     int64_t ne0, ne1;
     size_t row_bytes;
 } qig_tensor;
@@ -42,10 +42,11 @@ typedef struct {
     qig_tensor attn_q;                   /* [H C, D] */
     qig_tensor attn_k, attn_v;           /* [G C, D] */
     qig_tensor attn_output;              /* [D, H C] */
-    qig_tensor attn_temp;                /* [H] F32, finite, > 0 */
+    qig_tensor attn_temp;                /* [H] F32, finite, > 0; dense: data == NULL */
     qig_tensor attn_q_gain, attn_k_gain; /* [H], [G] F32, finite; diagonal state only, else data == NULL */
     qig_tensor ffn_norm;                 /* [D] F32 */
     qig_tensor ffn_up;                   /* [hidden, D] */
+    qig_tensor ffn_gate;                 /* [hidden, D]; architecture llama, else data == NULL */
     qig_tensor ffn_down;                 /* [D, hidden], or data == NULL: */
     qig_tensor ffn_down_t;               /* [hidden, D] */
     qig_tensor attn_gate;                /* [H] F32 in [0, 1); with qig.gate.learnt, else data == NULL */
@@ -94,9 +95,12 @@ typedef struct {
 } qig_draft;
 
 struct qig_model {
-    int32_t vocab_size, d_model, n_layers, n_heads, n_kv_heads, head_dim, hidden_dim, basin_dim;
-    int32_t head_rank;      /* qig.head_rank as it stands in the file: 0 when the head is tied */
-    int32_t head_width;     /* head_rank, or basin_dim when the head is tied: rows of output_down */
+    const char *architecture; /* "qig", "llama", "arcee" */
+    int dense;              /* the last two: dot-product attention, an embedding and a head without factors, no part of `depth` and no draft */
+    int32_t vocab_size, d_model, n_layers, n_heads, n_kv_heads, head_dim, hidden_dim;
+    int32_t basin_dim;      /* 0 where dense */
+    int32_t head_rank;      /* qig.head_rank as it stands in the file: 0 when the head is tied, and where dense */
+    int32_t head_width;     /* columns of output: head_rank, or basin_dim when the head is tied; d_model where dense */
     int32_t state_dim;      /* real entries of one state: head_dim, or 2 head_dim for diagonal with phases */
     int32_t context_length;
     qig_state_kind state;
@@ -116,12 +120,12 @@ struct qig_model {
     const qig_ops *ops;
     qig_depth depth;
     qig_draft draft;
-    qig_tensor token_embd;  /* [V, b] */
+    qig_tensor token_embd;  /* [V, b]; dense: [V, D] */
     qig_tensor token_scale; /* [V] F32, finite, >= 1; data == NULL: rows are as they are */
-    qig_tensor basin_proj;  /* [D, b] */
+    qig_tensor basin_proj;  /* [D, b]; dense: data == NULL */
     qig_layer *layers;      /* [n_layers] */
     qig_tensor output_norm; /* [D] F32 */
-    qig_tensor output_down; /* [head_width, D] */
+    qig_tensor output_down; /* [head_width, D]; dense: data == NULL */
     qig_tensor output;      /* [V, head_width]; token_embd itself when the head is tied */
 
     uint64_t n_params, weight_bytes;

@@ -1,4 +1,4 @@
-/* model_open.h - what model.c and model_depth.c read a file with. A function called after the first failure does nothing and returns 0. */
+/* model_open.h - what model.c, model_depth.c and model_llama.c read a file with. A function called after the first failure does nothing and returns 0. */
 #ifndef QIG_MODEL_OPEN_H
 #define QIG_MODEL_OPEN_H
 
@@ -47,6 +47,8 @@ void qig_check_values(opener *o, const qig_tensor *t, const char *name, float lo
 void qig_read_depth(opener *o);
 void qig_place_depth(opener *o);                               /* what belongs to no block, and the integrator */
 void qig_place_depth_block(opener *o, int32_t n, const char *prefix); /* of block n, named prefix ("blk.3") */
+/* model_llama.c: the keys of a file in llama.cpp's layout, and what it says that was not read with them once the vocabulary is known. */
+void qig_read_llama(opener *o);
 /* model.c: a block's own tensors, for the integrator too. */
 void qig_place_block(opener *o, qig_layer *l, const char *prefix);
 

@@ -26,6 +26,15 @@ void qig_rows(pass *a, const int32_t *list, int32_t first, int32_t rows) {
     a->rows = rows;
 }
 
+static void dequantize_q6_k(const qig_block_q6_k *b, int64_t blocks, float *out) {
+    for (; blocks; blocks--, b++)
+        for (int i = 0; i < 256; i++) {
+            const int half = i / 128, j = i % 128 / 32, k = i % 32, low = b->ql[64 * half + 32 * (j % 2) + k] >> (j < 2 ? 0 : 4) & 15;
+            const int q = (low | (b->qh[32 * half + k] >> 2 * j & 3) << 4) - 32;
+            *out++ = qig_half_to_float(b->d) * (float)b->scales[i / 16] * (float)q;
+        }
+}
+
 void qig_dequantize_row(const qig_tensor *w, int64_t row, float *out) {
     const uint8_t *p = (const uint8_t *)w->data + (size_t)row * w->row_bytes;
     if (w->type == QIG_F32) {
@@ -39,6 +48,14 @@ void qig_dequantize_row(const qig_tensor *w, int64_t row, float *out) {
     } else if (w->type == QIG_Q8_0) {
         const qig_block_q8_0 *b = (const qig_block_q8_0 *)p;
         for (int64_t i = 0; i < w->ne0; i++) out[i] = qig_half_to_float(b[i / QIG_BLOCK].d) * (float)b[i / QIG_BLOCK].qs[i % QIG_BLOCK];
+    } else if (w->type == QIG_Q6_K) {
+        dequantize_q6_k((const qig_block_q6_k *)p, w->ne0 / 256, out);
+    } else if (w->type == QIG_Q4_1) {
+        const qig_block_q4_1 *b = (const qig_block_q4_1 *)p;
+        for (int64_t i = 0; i < w->ne0; i++) {
+            int j = (int)(i % QIG_BLOCK), byte = b[i / QIG_BLOCK].qs[j % 16];
+            out[i] = qig_half_to_float(b[i / QIG_BLOCK].d) * (float)(j < 16 ? byte & 15 : byte >> 4) + qig_half_to_float(b[i / QIG_BLOCK].m);
+        }
     } else {
         const qig_block_q4_0 *b = (const qig_block_q4_0 *)p;
         for (int64_t i = 0; i < w->ne0; i++) {
@@ -52,7 +69,9 @@ void qig_product(const qig_session *s, const qig_tensor *w, const float *x, cons
                  int lo, int hi, int n) {
     const qig_ops *ops = s->model->ops;
     if (lo >= hi) return;
-    qig_matmul_fn *f = w->type == QIG_Q4_0 ? ops->matmul_q4_0 : w->type == QIG_Q8_0 ? ops->matmul_q8_0 : w->type == QIG_F16 ? ops->matmul_f16 : ops->matmul_f32;
+    qig_matmul_fn *const of_type[QIG_N_TYPES] = { [QIG_F32] = ops->matmul_f32, [QIG_F16] = ops->matmul_f16, [QIG_Q4_0] = ops->matmul_q4_0,
+                                                  [QIG_Q4_1] = ops->matmul_q4_1, [QIG_Q8_0] = ops->matmul_q8_0, [QIG_Q6_K] = ops->matmul_q6_k };
+    qig_matmul_fn *f = of_type[w->type];
     if (qig_quantized(w))
         f(w->data, w->row_bytes, xq, x_width / QIG_BLOCK * sizeof(qig_block_a8), y, y_width, (int)w->ne0, lo, hi, n);
     else

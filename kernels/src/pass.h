@@ -38,7 +38,8 @@ struct pass {
     int total, piece;
 };
 
-static inline int qig_quantized(const qig_tensor *w) { return w->type == QIG_Q4_0 || w->type == QIG_Q8_0; }
+/* Whether products with it take a quantized input. */
+static inline int qig_quantized(const qig_tensor *w) { return w->type != QIG_F32 && w->type != QIG_F16; }
 static inline uint64_t qig_tensor_bytes(const qig_tensor *t) { return t->data ? (uint64_t)t->ne1 * t->row_bytes : 0; }
 
 /* fn over [0, total), in pieces of a multiple of unit. */

@@ -115,6 +115,7 @@ static int list_buffers(qig_session *s, buffer *list) {
     BUFFER(x_in, n * d * f);
     BUFFER(norm, n * s->norm_width * f);
     BUFFER(wide, n * s->wide_width * f);
+    if (m->layers[0].ffn_gate.data) BUFFER(gate, n * hidden * f);
     BUFFER(mixed, n * heads * c * f);
     BUFFER(norm_q, n * (s->norm_width / 32) * sizeof(qig_block_a8));
     BUFFER(wide_q, n * (s->wide_q_width / 32) * sizeof(qig_block_a8));

@@ -23,9 +23,10 @@ static void list_settings(const qig_model *model, setting *list) {
     qig_model *m = (qig_model *)model; /* only qig_model_set writes through the list, to a model that it may change */
     qig_depth *x = &m->depth;
     const char *no_regime = x->regime ? NULL : "no regime detector", *no_exits = x->n_exits ? NULL : "no exits";
+    const char *no_gates = m->dense ? "dot-product attention without gates" : NULL;
     const setting all[SETTINGS] = {
-        { "gate.margin", &m->gate_margin, 1, 0, INFINITY, 0, 1, NULL },
-        { "gate.threshold", &m->gate_threshold, 1, 0, 1, 0, 1, m->gate_learnt ? "a learnt threshold for each head instead" : NULL },
+        { "gate.margin", &m->gate_margin, 1, 0, INFINITY, 0, 1, no_gates },
+        { "gate.threshold", &m->gate_threshold, 1, 0, 1, 0, 1, m->dense ? no_gates : m->gate_learnt ? "a learnt threshold for each head instead" : NULL },
         { "regime.low", &x->low, 1, 0, x->high, 0, 1, no_regime },
         { "regime.high", &x->high, 1, x->low, 1, 1, 0, no_regime },
         { "regime.smoothing", &x->smoothing, 1, 0, 1, 1, 0, no_regime },

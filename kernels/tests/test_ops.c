@@ -16,7 +16,7 @@ static const double EPS = FLT_EPSILON; /* one float rounding is half of it */
 
 /* --- matmul ---------------------------------------------------------------------------------------------------------------------- */
 
-typedef enum { Q4_0, Q8_0, F16, F32 } weight_type;
+typedef enum { Q4_0, Q4_1, Q6_K, Q8_0, F16, F32 } weight_type;
 
 static uint16_t random_half(void) { return (uint16_t)((rng() & 0x83ffu) | (uint32_t)rng_int(0x08, 0x0e) << 10); } /* +-2^-7 .. 2^-1 */
 
@@ -26,9 +26,11 @@ static double half_value(uint16_t h) {
     return h & 0x8000 ? -v : v;
 }
 
-static size_t weight_row_bytes(weight_type t, int k) {
-    return t == Q4_0 ? sizeof(qig_block_q4_0) * (size_t)(k / 32) : t == Q8_0 ? sizeof(qig_block_q8_0) * (size_t)(k / 32) : (size_t)k * (t == F16 ? 2u : 4u);
-}
+static const struct { int weights; size_t bytes, scale; } blocks[] = { /* scale: where the half that scales a block stands */
+    [Q4_0] = {32, sizeof(qig_block_q4_0), 0}, [Q4_1] = {32, sizeof(qig_block_q4_1), 0}, [Q6_K] = {256, sizeof(qig_block_q6_k), offsetof(qig_block_q6_k, d)},
+    [Q8_0] = {32, sizeof(qig_block_q8_0), 0}, [F16] = {1, 2, 0}, [F32] = {1, 4, 0}};
+
+static size_t weight_row_bytes(weight_type t, int k) { return blocks[t].bytes * (size_t)(k / blocks[t].weights); }
 static size_t input_row_bytes(weight_type t, int k) { return t <= Q8_0 ? sizeof(qig_block_a8) * (size_t)(k / 32) : (size_t)k * 4u; }
 
 static double weight_at(weight_type t, const char *row, int i) {
@@ -36,6 +38,16 @@ static double weight_at(weight_type t, const char *row, int i) {
         const qig_block_q4_0 *b = (const qig_block_q4_0 *)(const void *)row + i / 32;
         const int j = i % 32;
         return half_value(b->d) * ((j < 16 ? b->qs[j] & 15 : b->qs[j - 16] >> 4) - 8);
+    }
+    if (t == Q4_1) {
+        const qig_block_q4_1 *b = (const qig_block_q4_1 *)(const void *)row + i / 32;
+        const int j = i % 32;
+        return half_value(b->d) * (j < 16 ? b->qs[j] & 15 : b->qs[j - 16] >> 4) + half_value(b->m);
+    }
+    if (t == Q6_K) {
+        const qig_block_q6_k *b = (const qig_block_q6_k *)(const void *)row + i / 256;
+        const int e = i % 256, half = e / 128, part = e / 32 % 4, at = e % 32, byte = b->ql[64 * half + part % 2 * 32 + at];
+        return half_value(b->d) * b->scales[e / 16] * (((part / 2 ? byte >> 4 : byte & 15) | (b->qh[32 * half + at] >> 2 * part & 3) * 16) - 32);
     }
     if (t == Q8_0) {
         const qig_block_q8_0 *b = (const qig_block_q8_0 *)(const void *)row + i / 32;
@@ -58,13 +70,16 @@ static void fill_weights(weight_type t, char *row, int k, filling f) {
     else if (t == F16)
         for (int i = 0; i < k; i++) ((uint16_t *)(void *)row)[i] = f == RANDOM ? random_half() : (uint16_t)(0x3c00 | (rng() & 0x8000));
     else
-        for (int b = 0; b < k / 32; b++) {
-            const int m = t == Q4_0 ? 16 : 32;
-            uint8_t *block = (uint8_t *)row + (size_t)b * (2u + (size_t)m);
-            const uint16_t d = f == RANDOM || f == ZERO_INPUT ? random_half() : 0x3c00;
-            memcpy(block, &d, 2);
-            for (int i = 0; i < m; i++)
-                block[2 + i] = (uint8_t)(f != EXTREMES ? rng() : t == Q4_0 ? (rng() & 1 ? 0x0fu : 0xf0u) * (rng() & 1) : rng() & 1 ? 0x80u : 0x7fu);
+        for (int b = 0; b < k / blocks[t].weights; b++) {
+            uint8_t *block = (uint8_t *)row + (size_t)b * blocks[t].bytes;
+            const int exact = f == UNIT_SCALES || f == EXTREMES;
+            const uint16_t d = exact ? 0x3c00 : random_half(), m = exact ? 0x3c00 : random_half();
+            for (size_t i = 0; i < blocks[t].bytes; i++)
+                block[i] = (uint8_t)(f != EXTREMES ? rng() : t == Q4_0 || t == Q4_1 ? (rng() & 1 ? 0x0fu : 0xf0u) * (rng() & 1) : t == Q6_K ? 0xffu * (rng() & 1) : rng() & 1 ? 0x80u : 0x7fu);
+            if (t == Q6_K && exact) /* larger ones would leave what float32 sums exactly */
+                for (int i = 0; i < 16; i++) ((qig_block_q6_k *)(void *)block)->scales[i] = rng() & 1 ? 1 : -1;
+            if (t == Q4_1) memcpy(block + 2, &m, 2);
+            memcpy(block + blocks[t].scale, &d, 2);
         }
 }
 static void fill_input(weight_type t, char *row, int k, filling f) {
@@ -100,9 +115,11 @@ static void matmul_case(qig_matmul_fn *matmul, weight_type t, int k, int row0, i
             const double p = weight_at(t, w + (size_t)r * ws, e) * input_at(t, x + (size_t)j * xs, e);
             want += p;
             size += fabs(p);
+            /* Q4_1 sums nibbles and minima apart, which may cancel */
+            if (t == Q4_1) size += 2.0 * fabs(half_value(((const qig_block_q4_1 *)(const void *)(w + (size_t)r * ws))[e / 32].m) * input_at(t, x + (size_t)j * xs, e));
         }
         /* each of the (at most k / 4 + 8) roundings on a lane's way is half an EPS of what has been summed; all-integer sums are exact */
-        const double tol = f == RANDOM ? (double)(k / (t <= Q8_0 ? 32 : 4) + 8) * 0.5 * EPS * size * 1.5 : 0.0;
+        const double tol = f == RANDOM ? (double)(k / (t <= Q8_0 ? t == Q4_1 ? 16 : 32 : 4) + 8) * 0.5 * EPS * size * 1.5 : 0.0;
         CHECK_NEAR(y[i], want, tol, "k %d rows %d..%d n %d filling %d: [%d, %d] = %.9g, want %.9g +- %.3g", k, row0, row1, n, (int)f, r, j,
                    (double)y[i], want, tol);
     }
@@ -130,7 +147,7 @@ static void matmul_not_finite(qig_matmul_fn *matmul, weight_type t, int k) {
     const float bad = NAN, huge = INFINITY;
     const uint16_t huge_half = 0x7c00;
     memcpy(x + BAD_TOKEN * xb, &bad, sizeof bad); /* a block starts with its scale */
-    memcpy(w + BAD_ROW * wb, t == F32 ? (const void *)&huge : &huge_half, t == F32 ? 4 : 2);
+    memcpy(w + BAD_ROW * wb + blocks[t].scale, t == F32 ? (const void *)&huge : &huge_half, t == F32 ? 4 : 2);
     matmul(w, wb, x, xb, y, ROWS, k, 0, ROWS, N);
     for (int j = 0; j < N; j++)
         for (int r = 0; r < ROWS; r++) {
@@ -143,10 +160,10 @@ static void matmul_not_finite(qig_matmul_fn *matmul, weight_type t, int k) {
 }
 
 static void test_matmul(any_fn *f, weight_type t) {
-    static const int quantized_k[] = {32, 64, 96, 160, 416, 1056}, plain_k[] = {1, 7, 8, 33, 77, 99, 200, 264}, tokens[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 17, 33};
+    static const int quantized_k[] = {32, 64, 96, 160, 416, 1056}, super_k[] = {256, 512, 768, 1280, 1792, 2048}, plain_k[] = {1, 7, 8, 33, 77, 99, 200, 264}, tokens[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 17, 33};
     static const int rows[][2] = {{0, 1}, {0, 4}, {1, 6}, {3, 11}, {2, 19}, {3, 19}, {1, 34}, {5, 5}};
     qig_matmul_fn *matmul = (qig_matmul_fn *)f;
-    const int *ks = t <= Q8_0 ? quantized_k : plain_k, nk = t <= Q8_0 ? 6 : 8;
+    const int *ks = t == Q6_K ? super_k : t <= Q8_0 ? quantized_k : plain_k, nk = t <= Q8_0 ? 6 : 8;
     for (int i = 0; i < nk; i++) {
         for (int r = 0; r < 8; r++)
             for (int n = 0; n < 11; n++) matmul_case(matmul, t, ks[i], rows[r][0], rows[r][1], tokens[n], RANDOM);
@@ -156,10 +173,13 @@ static void test_matmul(any_fn *f, weight_type t) {
         matmul_not_finite(matmul, t, ks[i]);
     }
     /* more blocks than a kernel may take of many tokens at once: tiles over whole and over partial sums, a last tile of rows that overlaps another */
-    for (int n = 31; n < 34; n++) matmul_case(matmul, t, 8480, 1, 24, n, RANDOM);
-    matmul_case(matmul, t, 8480, 2, 9, 32, RANDOM);
+    const int longest = t == Q6_K ? 8448 : 8480;
+    for (int n = 31; n < 34; n++) matmul_case(matmul, t, longest, 1, 24, n, RANDOM);
+    matmul_case(matmul, t, longest, 2, 9, 32, RANDOM);
 }
 static void test_matmul_q4_0(any_fn *f) { test_matmul(f, Q4_0); }
+static void test_matmul_q4_1(any_fn *f) { test_matmul(f, Q4_1); }
+static void test_matmul_q6_k(any_fn *f) { test_matmul(f, Q6_K); }
 static void test_matmul_q8_0(any_fn *f) { test_matmul(f, Q8_0); }
 static void test_matmul_f16(any_fn *f) { test_matmul(f, F16); }
 static void test_matmul_f32(any_fn *f) { test_matmul(f, F32); }
@@ -646,6 +666,8 @@ static void test_mix_f32(any_fn *f) {
     for (int i = 0; i < N_WIDTHS; i++)
         for (int m = 0; m < N_KEY_COUNTS; m++) mix_case(NULL, (qig_mix_f32_fn *)f, widths[i], key_counts[m]);
 }
+
+#include "ops_dense_test.h"
 
 /* --- the table, the helpers ------------------------------------------------------------------------------------------------------ */
 

@@ -16,14 +16,16 @@ import torch
 
 from qig_edge.ablation.rows import Row, block_weights
 from qig_edge.convert.gguf_writer import write_gguf
+from qig_edge.convert.names import check_format
 from qig_edge.convert.recipe import load_recipe
-from qig_edge.errors import ConfigError, DataError, QigError
+from qig_edge.errors import CheckpointError, ConfigError, DataError, QigError
 from qig_edge.evals.puzzles_torch import puzzle_scores
 from qig_edge.model.kernel import Block, Kernel
 from qig_edge.runtime.files import replacing, written_whole
 from qig_edge.train import checkpoint
 from qig_edge.train.loop import Progress, Trainer, World
 from qig_edge.train.shards import Shard
+from qig_edge.train.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -90,7 +92,9 @@ def run_row(
     weights: dict[str, float],
     report: Callable[[Progress], None],
 ) -> dict[str, Any]:
-    """Trains where that is not done, measures, writes result.json and model-q4_0.gguf. Raises Interrupted where a signal stopped the training."""
+    """Trains where that is not done, measures, writes result.json and, of what has a GGUF form,
+    model-q4_0.gguf. Raises Interrupted where a signal stopped the training.
+    """
     torch.manual_seed(row.train.seed)
     trainer = Trainer(folder, Kernel(row.model), row.train, tokenizer, shards, weights, weights, World())
     trainer.resume()
@@ -116,12 +120,34 @@ def run_row(
     }
     scores = puzzle_scores(model, tokenizer, PUZZLES)
     result["puzzles"] = {str(n): p.share for n, p in scores.by_level.items()} | {"all": scores.overall.share}
-    if row.model.attention == "qfi":
-        with replacing(folder / "model-q4_0.gguf") as partial:
-            write_gguf(partial, model, tokenizer, load_recipe("q4"), row.name)
+    _write_file(row.name, model, tokenizer, folder)
     with written_whole(folder / "result.json") as file:
         file.write(json.dumps(result | {"model": row.model.to_dict(), "train": row.train.to_dict()}, indent=1) + "\n")
     return result
+
+
+def _write_file(name: str, model: Kernel, tokenizer: Tokenizer, folder: Path) -> Path | None:
+    """model-q4_0.gguf of a row; None where the model has no GGUF form (dot products with decay), hence no speed."""
+    try:
+        check_format(model.config)
+    except CheckpointError:
+        return None
+    file = folder / "model-q4_0.gguf"
+    with replacing(file) as partial:
+        write_gguf(partial, model, tokenizer, load_recipe("q4"), name)
+    return file
+
+
+def model_file(name: str, folder: Path) -> Path | None:
+    """The file of a finished row, written from its checkpoint where it is not there yet; None where the row has none, or neither."""
+    file = folder / "model-q4_0.gguf"
+    if file.is_file():
+        return file
+    try:
+        found = checkpoint.find(folder)
+    except CheckpointError:
+        return None
+    return _write_file(name, checkpoint.load_model(found), load_tokenizer(found), folder)
 
 
 def _last_bits(folder: Path) -> dict[str, float]:

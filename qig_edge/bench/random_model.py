@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qig_edge.config import ModelConfig, preset_model
-from qig_edge.convert.keys import add_model_keys
-from qig_edge.convert.names import TensorName, tensor_names
+from qig_edge.convert.keys import add_keys
+from qig_edge.convert.names import TensorName, architecture, check_format, tensor_names
 from qig_edge.errors import ConfigError
 from qig_edge.runtime.files import replacing
 from qig_edge.thresholds import Thresholds
@@ -45,13 +45,12 @@ def random_model(
 ) -> Path:
     """Path of the random model of a preset's shape, of a type of TYPES, made in the cache folder where it is not there yet.
 
-    Raises ConfigError for an unknown preset or type, a transformer twin (another architecture), or widths that blocks do not divide.
+    Raises ConfigError for an unknown preset or type or widths that blocks do not divide, CheckpointError for a model without a GGUF form.
     """
     if kind not in TYPES:
         raise ConfigError(f"type '{kind}' must be one of {', '.join(TYPES)}")
     config = preset_model(preset)
-    if config.attention != "qfi" or not config.basin_dim:
-        raise ConfigError(f"preset '{preset}' is a dense twin: --random makes QIG models only")
+    check_format(config)
     mark = hashlib.sha256(json.dumps([MAKE, kind, config.to_dict()], sort_keys=True).encode()).hexdigest()[:12]
     path = (folder or cache_dir()) / f"random-{Path(preset).stem}-{kind}-{mark}.gguf"
     if not path.is_file():
@@ -83,7 +82,7 @@ def write_random(
         raise ConfigError(f"{name}: rows of {odd[0]} weights do not divide into blocks of {BLOCK}")
     rng = np.random.default_rng(seed)
     with replacing(path) as partial:
-        writer = gguf.GGUFWriter(partial, "qig")
+        writer = gguf.GGUFWriter(partial, architecture(config))
         with _closing(writer):
             _write_all(writer, config, name, shapes, rng, kind, progress)
 
@@ -111,7 +110,7 @@ def _write_all(
 
     # every token runs every block with its deep feed-forward: what depth saves hangs on trained weights
     thresholds = dataclasses.replace(Thresholds.of(config), regime_low=0.0, regime_high=1.0)
-    add_model_keys(writer, config, thresholds, f"MOSTLY_{kind.upper()}", name)
+    add_keys(writer, config, thresholds, f"MOSTLY_{kind.upper()}", name)
     _write_tokenizer(writer, config)
     for done, (tensor, (rows, width)) in enumerate(shapes.items()):
         data = _random_blocks(rng, rows, width, kind)

@@ -157,13 +157,13 @@ def _one(console: Any, out: Path, row: Any, tokenizer: Any, shards: Any, weights
 
 def _write(out: Path) -> None:
     from qig_edge.ablation.report import results, write
-    from qig_edge.ablation.run import speeds
+    from qig_edge.ablation.run import model_file, speeds
 
     found = results(out)
     if not found:
         raise ConfigError(f"'{out}' holds no finished row yet")
-    files = {name: Path(seeds[0]["folder"]) / "model-q4_0.gguf" for name, seeds in found.items()}
-    measured = speeds({name: path for name, path in files.items() if path.is_file()})
+    files = {name: model_file(name, Path(seeds[0]["folder"])) for name, seeds in found.items()}
+    measured = speeds({name: path for name, path in files.items() if path is not None})
     table, plot = write(out, measured)
     print(table.read_text("utf-8"), end="")
     print(plot)

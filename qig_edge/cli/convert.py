@@ -81,7 +81,10 @@ def command(
 
     recipe = load_recipe(chosen[0])
     folder = checkpoints.find(checkpoint)
-    check_format(checkpoints.read_config(folder))
+    config = checkpoints.read_config(folder)
+    check_format(config)
+    if config.attention == "dot" and ffn_down == "sparse":
+        raise ConfigError("--ffn-down sparse is for QIG models: the llama layout of a dense twin has no such matrix")
     name = name if name is not None else run_name(folder)
     out = output or Path(f"{name}-{recipe.suffix}.gguf")
     if out.is_dir() or not out.parent.is_dir():
@@ -135,6 +138,7 @@ def _convert(
         torch.set_num_threads(1)  # threads of small products wait for each other more than they compute
     with _stoppable(), Steps(f"reading {folder}") as steps:
         model, tokenizer = checkpoints.load_model(folder), load_tokenizer(folder)
+        twin = model.config.attention == "dot"
 
         def write(path: Path, sparse: bool) -> Written:
             kind = "sparse" if sparse else "dense"
@@ -154,8 +158,10 @@ def _convert(
 
         with replacing(out) as partial:
             written = write(partial, ffn_down == "sparse")
-            choice = orientation.Orientation(ffn_down == "sparse", f"{ffn_down}, as asked for")
-            if ffn_down == "auto":
+            choice = orientation.Orientation(
+                ffn_down == "sparse", "dense, as the llama layout has it" if twin else f"{ffn_down}, as asked for"
+            )
+            if ffn_down == "auto" and not twin:
                 with NativeModel(partial) as dense, _beside(partial) as second:
                     held_out = verification.held_out(folder, dense, tokenizer, text)
                     share = orientation.active_share(model, recipe, held_out.sample(orientation.SAMPLE))

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qig_edge.convert.keys import add_model_keys
-from qig_edge.convert.names import TensorName, check_format, tensor_names
+from qig_edge.convert.keys import add_keys
+from qig_edge.convert.names import TensorName, architecture, check_format, tensor_names
 from qig_edge.convert.recipe import BLOCK, Recipe, odd_width
 from qig_edge.errors import CheckpointError
 
@@ -51,13 +51,13 @@ def write_gguf(
 
     config = model.config
     check_format(config)
-    tensors = tensor_names(config, sparse_down)
+    tensors = tensor_names(config, sparse_down and config.attention == "qfi")
     weights = model.state_dict()
-    writer = gguf.GGUFWriter(path, "qig")
+    writer = gguf.GGUFWriter(path, architecture(config))
     counts: dict[str, int] = {}
     odd: dict[int, list[str]] = {}
     try:
-        add_model_keys(writer, config, model.thresholds(), recipe.file_type, name)
+        add_keys(writer, config, model.thresholds(), recipe.file_type, name)
         _add_tokenizer(writer, tokenizer, config.vocab_size)
         for done, tensor in enumerate(tensors):
             kind = recipe.kind(tensor)
@@ -91,6 +91,9 @@ def _values(tensor: TensorName, weights: dict[str, Tensor]) -> np.ndarray:
     parts = [weights[name].detach().float().cpu().numpy() for name in (tensor.torch, tensor.then) if name]
     if tensor.transposed:
         return parts[0].T
+    if tensor.interleaved:  # [heads, 2, C / 2, D] -> [heads, C / 2, 2, D]
+        rows, width = tensor.shape
+        return parts[0].reshape(tensor.interleaved, 2, -1, width).swapaxes(1, 2).reshape(rows, width)
     return parts[0] if tensor.then is None else np.concatenate([part.ravel() for part in parts])
 
 

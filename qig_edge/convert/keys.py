@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 ALIGNMENT = 32
 
 
-def add_model_keys(writer: GGUFWriter, config: ModelConfig, thresholds: Thresholds, file_type: str, name: str) -> None:
-    """general.* and qig.* keys and the chat format; file_type: a name of gguf.LlamaFileType."""
+def add_keys(writer: GGUFWriter, config: ModelConfig, thresholds: Thresholds, file_type: str, name: str) -> None:
+    """general.* keys, those of the model's architecture, and the chat format; file_type: a name of gguf.LlamaFileType."""
     import gguf
 
     from qig_edge.train.tokenizer import CHAT_TEMPLATE
@@ -24,6 +24,32 @@ def add_model_keys(writer: GGUFWriter, config: ModelConfig, thresholds: Threshol
     writer.add_file_type(gguf.LlamaFileType[file_type])
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     writer.add_custom_alignment(ALIGNMENT)
+    if config.attention == "qfi":
+        _add_qig(writer, config, thresholds)
+    else:
+        _add_llama(writer, config)
+    for role, token in zip(("system", "user", "assistant", "end"), TOKENS[1:], strict=True):
+        writer.add_string(f"qig.chat.{role}", token)
+    writer.add_chat_template(CHAT_TEMPLATE)
+
+
+def _add_llama(writer: GGUFWriter, config: ModelConfig) -> None:
+    """Keys of a dense twin, as llama.cpp reads them; the writer puts its architecture's name before them."""
+    writer.add_vocab_size(config.vocab_size)
+    writer.add_context_length(config.context_length)
+    writer.add_embedding_length(config.d_model)
+    writer.add_block_count(config.n_layers)
+    writer.add_feed_forward_length(config.hidden_dim)
+    writer.add_head_count(config.n_heads)
+    writer.add_head_count_kv(config.n_kv_heads)
+    writer.add_key_length(config.head_dim)
+    writer.add_value_length(config.head_dim)
+    writer.add_layer_norm_rms_eps(config.norm_eps)
+    writer.add_rope_dimension_count(config.head_dim)
+    writer.add_rope_freq_base(config.rope_base)
+
+
+def _add_qig(writer: GGUFWriter, config: ModelConfig, thresholds: Thresholds) -> None:
     integers = {
         "context_length": config.context_length,
         "embedding_length": config.d_model,
@@ -71,9 +97,6 @@ def add_model_keys(writer: GGUFWriter, config: ModelConfig, thresholds: Threshol
         writer.add_uint32("qig.draft.lag", config.draft_lag)
         writer.add_uint32("qig.draft.feed_forward_length", config.draft_dim)
         writer.add_uint32("qig.draft.vocab", config.draft_vocab or config.vocab_size)
-    for role, token in zip(("system", "user", "assistant", "end"), TOKENS[1:], strict=True):
-        writer.add_string(f"qig.chat.{role}", token)
-    writer.add_chat_template(CHAT_TEMPLATE)
 
 
 def _add_depth(writer: GGUFWriter, config: ModelConfig, thresholds: Thresholds) -> None:

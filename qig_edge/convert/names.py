@@ -5,6 +5,9 @@ embedding.table                    token_embd.weight
 blocks.3.attn.q.weight             blk.3.attn_q.weight
 blocks.3.attn.log_temperature      blk.3.attn_temp.weight      stored as exp(log_temperature)
 blocks.3.ffn.down.weight           blk.3.ffn_down.weight       or, where it is read by active units, blk.3.ffn_down_t.weight, the transpose
+
+A dense twin has a part of them, in the layout of llama.cpp's architecture arcee: that turns the pairs (2c, 2c + 1) of a head where torch turns
+(c, c + C/2), so the rows of attn_q and attn_k are stored in that order.
 """
 
 from __future__ import annotations
@@ -22,7 +25,8 @@ class TensorName:
     """One tensor: its name in GGUF, in Kernel.state_dict(), and the name that Kernel.fake_quantize knows it by (None: F32 always).
 
     shape is the file's, [out, in] or [n], and torch's but where transposed; exponential: the file holds exp of what torch holds; then: a second
-    tensor whose values follow the first one's in a vector of the file; within: the range that the file's values are held to.
+    tensor whose values follow the first one's in a vector of the file; within: the range that the file's values are held to; interleaved: heads of
+    whose rows the file holds row c + C/2 after row c (0: the rows stand as in torch).
     """
 
     gguf: str
@@ -33,14 +37,38 @@ class TensorName:
     then: str | None = None
     transposed: bool = False
     within: tuple[float, float] | None = None
+    interleaved: int = 0
+
+
+def architecture(config: ModelConfig) -> str:
+    """general.architecture of the model's file: "qig", or of a dense twin "arcee"."""
+    return "qig" if config.attention == "qfi" else "arcee"
 
 
 def check_format(config: ModelConfig) -> None:
-    """Raises CheckpointError for a model that the GGUF format does not describe: a dense twin, or a plain embedding."""
+    """Raises CheckpointError for a model that no GGUF layout describes: a QIG model with a plain embedding, or one with dot-product attention that
+    has more than a dense twin."""
     if config.attention != "qfi":
-        raise CheckpointError(
-            f"attention = '{config.attention}' is a dense twin, which has no GGUF form here: only 'qfi' models are converted"
-        )
+        more = {
+            "decay": config.decay,
+            "basin_dim": config.basin_dim,
+            "head_rank": config.head_rank,
+            "code_rate": config.code_rate,
+            "shallow_dim": config.shallow_dim,
+            "regime": config.regime,
+            "exit_first": config.exit_first,
+            "recursion_max_loops": config.recursion_max_loops,
+            "symmetry_rank": config.symmetry_rank,
+            "confidence_learnt": config.confidence_learnt,
+            "draft_lag": config.draft_lag,
+        }
+        has = next((name for name, value in more.items() if value), None)
+        if has:
+            raise CheckpointError(
+                f"attention = '{config.attention}' with {has} = {more[has]} has no GGUF form: the llama layout describes dense twins, with none of "
+                + ", ".join(more)
+            )
+        return
     if not config.basin_dim:
         raise CheckpointError(
             "basin_dim = 0 (a plain embedding) has no GGUF form: only models with a basin embedding are converted"
@@ -48,9 +76,10 @@ def check_format(config: ModelConfig) -> None:
 
 
 def tensor_names(config: ModelConfig, sparse_down: bool = False) -> list[TensorName]:
-    """Every tensor of a model in the order of the file; of a dense twin, those it has (recipes are for it too, files are not: check_format).
+    """Every tensor of a model in the order of the file; recipes ask for them of models too that no file can hold (check_format).
 
-    sparse_down: the deep feed-forwards' second matrices are stored transposed, for products that read the rows of active units only.
+    sparse_down: the deep feed-forwards' second matrices are stored transposed, for products that read the rows of active units only; the llama
+    layout has no such form.
     """
     d = config.d_model
     names = [_matrix("token_embd", "embedding", (config.vocab_size, config.embed_dim), "embedding.table")]
@@ -98,8 +127,8 @@ def _block(config: ModelConfig, ours: str, theirs: str, sparse_down: bool) -> li
     q, kv = config.n_heads * c, config.n_kv_heads * c
     names = [
         TensorName(f"{ours}.attn_norm.weight", f"{theirs}.attn_norm.weight", (d,)),
-        _matrix(f"{ours}.attn_q", f"{theirs}.attn.q", (q, d)),
-        _matrix(f"{ours}.attn_k", f"{theirs}.attn.k", (kv, d)),
+        _matrix(f"{ours}.attn_q", f"{theirs}.attn.q", (q, d), interleaved=0 if qfi else config.n_heads),
+        _matrix(f"{ours}.attn_k", f"{theirs}.attn.k", (kv, d), interleaved=0 if qfi else config.n_kv_heads),
         _matrix(f"{ours}.attn_v", f"{theirs}.attn.v", (kv, d)),
     ]
     if qfi:
@@ -139,5 +168,5 @@ def _rows(ours: str, torch: str, shape: tuple[int, int]) -> TensorName:
     return TensorName(f"{ours}.weight", torch, shape)
 
 
-def _matrix(ours: str, part: str, shape: tuple[int, int], torch: str | None = None) -> TensorName:
-    return TensorName(f"{ours}.weight", torch or f"{part}.weight", shape, part)
+def _matrix(ours: str, part: str, shape: tuple[int, int], torch: str | None = None, interleaved: int = 0) -> TensorName:
+    return TensorName(f"{ours}.weight", torch or f"{part}.weight", shape, part, interleaved=interleaved)

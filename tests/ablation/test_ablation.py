@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from qig_edge.ablation.report import lines, results, state_lines, write
 from qig_edge.ablation.rows import CHANGES, EQUAL, FULL, TWIN, block_weights, equal_bytes, make, rows
-from qig_edge.ablation.run import claimed
+from qig_edge.ablation.run import claimed, model_file
 from qig_edge.cli import app
 from qig_edge.config import load_preset, preset_model, qig_config
 from qig_edge.errors import ConfigError
@@ -169,3 +169,23 @@ def test_bad_input_is_one_line(tmp_path: Path, files: tuple[Path, Path]) -> None
         done = CliRunner().invoke(app, ["ablate", "--out", str(tmp_path / "o"), *arguments])
         assert done.exit_code != 0
         assert message in (done.output + str(done.exception)), (done.output, done.exception)
+
+
+def test_a_row_of_dot_products_has_a_file_unless_it_decays(tmp_path: Path) -> None:
+    """The speed of the dense twin comes from it: written from the checkpoint of a row that was trained before there was such a file."""
+    from qig_edge.runtime.native import NativeModel
+    from qig_edge.train import checkpoint
+    from tests.convert.tiny import TWINS, random_kernel, tiny_config, tiny_tokenizer
+
+    twin, decays, gone = tmp_path / "twin", tmp_path / "decays", tmp_path / "gone"
+    gone.mkdir()
+    for folder, fields in ((twin, TWINS["twin"]), (decays, {**TWINS["twin"], "decay": True})):
+        checkpoint.write(folder, random_kernel(tiny_config(**fields), 1), tiny_tokenizer(), None)
+    file = model_file(TWIN, twin)
+    assert file == twin / "model-q4_0.gguf"
+    with NativeModel(file) as model:
+        assert (model.info.architecture, model.info.name) == ("arcee", TWIN)
+    written = file.stat().st_mtime_ns
+    assert model_file(TWIN, twin) == file and file.stat().st_mtime_ns == written
+    assert model_file("dot product", decays) is None and not (decays / "model-q4_0.gguf").exists()
+    assert model_file(TWIN, gone) is None

@@ -76,7 +76,6 @@ BAD = {
     "a folder": ("info {tmp}", "is a folder"),
     "an unknown preset": ("info --preset qig-nanno", "did you mean 'qig-nano'?"),
     "an unknown preset for bench": ("bench --random qig-1b", "unknown preset 'qig-1b'"),
-    "a twin for bench": ("bench --random dense-nano", "dense twin"),
     "a preset and a model": ("info {model} --preset qig-nano", "--preset"),
     "a preset and a model for bench": ("bench {model} --random qig-nano", "--random"),
     "no measured tokens": ("bench {model} --decode 0", "--decode"),

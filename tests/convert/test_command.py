@@ -18,7 +18,7 @@ from qig_edge.cli import main
 from qig_edge.convert import verify
 from qig_edge.runtime.native import NativeModel
 from qig_edge.train import checkpoint
-from tests.convert.tiny import random_kernel, tiny_config, tiny_tokenizer
+from tests.convert.tiny import TWINS, random_kernel, tiny_config, tiny_tokenizer
 
 Output = pytest.CaptureFixture[str]
 
@@ -139,7 +139,7 @@ def one_line(capsys: Output) -> str:
 def test_refusals(tmp_path: Path, capsys: Output, run_folder: Path) -> None:
     target = tmp_path / "m.gguf"
     twin = tmp_path / "twin"
-    config = tiny_config(attention="dot", basin_dim=0, decay=False)
+    config = tiny_config(attention="dot", basin_dim=0)
     checkpoint.write(twin, random_twin(config), tiny_tokenizer(), None)
     (tmp_path / "file").write_text("x")
     torn = tmp_path / "torn"
@@ -147,7 +147,7 @@ def test_refusals(tmp_path: Path, capsys: Output, run_folder: Path) -> None:
     (torn / "model.safetensors").write_bytes((torn / "model.safetensors").read_bytes()[:-100])
     cases: list[tuple[list[Any], str]] = [
         ([run_folder, "--q4", "--f32"], "--q4 and --f32 exclude each other"),
-        ([twin], "attention = 'dot' is a dense twin"),
+        ([twin], "attention = 'dot' with decay = True has no GGUF form"),
         ([tmp_path / "none"], "it does not exist"),
         ([tmp_path / "file"], "it is a file"),
         ([tmp_path], "neither step-* folders nor"),
@@ -168,6 +168,33 @@ def random_twin(config: Any) -> Any:
     from qig_edge.model.kernel import Kernel
 
     return Kernel(config)
+
+
+def test_a_dense_twin_becomes_a_file_of_the_llama_layout(tmp_path: Path, capsys: Output) -> None:
+    from gguf import GGUFReader
+
+    target, folder = tmp_path / "twin.gguf", tmp_path / "twin"
+    config = tiny_config(**TWINS["twin"])
+    checkpoint.write(folder, random_kernel(config, 1), tiny_tokenizer(), None)
+    assert convert(folder, "--ffn-down", "sparse", "-o", target) == 2
+    assert "--ffn-down sparse is for QIG models" in one_line(capsys)
+    for recipe, kl in (("--f32", 1e-6), ("--q4", 0.1)):
+        assert convert(folder, recipe, "--json", "--force", "-o", target) == 0
+        facts = json.loads(capsys.readouterr().out)
+        assert facts["ffn_down"] == "dense" and facts["kl"] <= kl and facts["parameters"] == config.param_counts()["total"]
+    with NativeModel(target) as native:
+        info = native.info
+        assert (info.architecture, info.basin_dim, info.head_rank, info.file_type) == ("arcee", 0, 0, "Q4_0")
+        assert native.eot is not None and native.metadata("tokenizer.chat_template")
+        assert not any("attn_temp" in t.name or t.name == "output.weight" for t in native.tensors())
+    keys = GGUFReader(target).fields
+    wanted = {
+        "arcee.rope.dimension_count": config.head_dim,
+        "arcee.attention.head_count_kv": config.n_kv_heads,
+        "arcee.feed_forward_length": config.hidden_dim,
+        "arcee.vocab_size": config.vocab_size,
+    }
+    assert {key: int(keys[key].parts[-1][0]) for key in wanted} == wanted
 
 
 def test_a_file_is_replaced_only_by_force(tmp_path: Path, capsys: Output, run_folder: Path) -> None:

@@ -44,6 +44,14 @@ KINDS: dict[str, dict[str, Any]] = {
         "confidence_learnt": True,
     },
 }
+# Dense twins: grouped and ungrouped heads, heads wider and narrower than D / H, another base and epsilon.
+DOT: dict[str, Any] = {"attention": "dot", "decay": False, "basin_dim": 0}
+TWINS: dict[str, dict[str, Any]] = {
+    "twin": DOT,
+    "twin, one head a group": {**DOT, "n_kv_heads": 4, "rope_base": 500.0},
+    "twin, one group": {**DOT, "n_heads": 6, "n_kv_heads": 1, "head_dim": 32, "norm_eps": 1e-6},
+    "twin, narrow heads": {**DOT, "n_heads": 8, "n_kv_heads": 4, "head_dim": 4, "n_layers": 3},
+}
 ROUTED: dict[str, Any] = {"n_layers": 6, "shallow_dim": 32, "deep_share": 0.5}
 REGIMES: dict[str, Any] = {
     "n_layers": 6,
@@ -121,7 +129,11 @@ def random_kernel(config: ModelConfig, seed: int) -> Kernel:
                 block.router.phi_weight.uniform_(-0.5, 0.5)
             for norm in (block.attn_norm, block.ffn_norm, model.norm):
                 norm.weight.uniform_(0.5, 1.5)
-            block.attn.log_temperature.uniform_(-2.5, -1.0)
+            if config.attention == "qfi":
+                block.attn.log_temperature.uniform_(-2.5, -1.0)
+            else:  # scores that spread over several nats
+                block.attn.q.weight.mul_(2.0)
+                block.attn.k.weight.mul_(2.0)
             if config.state == "diagonal":
                 block.attn.q_gain.uniform_(0.5, 2.0)
                 block.attn.k_gain.uniform_(0.5, 2.0)

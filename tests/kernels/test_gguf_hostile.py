@@ -72,7 +72,7 @@ def test_valid_opens(name: str, tmp_path: Path) -> None:
         assert model.info.file_bytes == len(VALID[name])
         assert (model.eot is None) == (name == "no_chat")
         assert (model.metadata("tokenizer.chat_template") == "{{ messages }}") != name.startswith("scored")
-        assert model.metadata("qig.context_length") is None  # no string
+        assert model.metadata("general.alignment") is None  # no string
         assert model.metadata("general.nothing") is None
     assert opened(path) is None
 

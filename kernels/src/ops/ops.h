@@ -15,10 +15,18 @@
 typedef struct { uint16_t d; uint8_t qs[16]; } qig_block_q4_0;
 /* Q8_0: 32 weights in 34 bytes.  | fp16 d | 32 int8 |  w = d q */
 typedef struct { uint16_t d; int8_t qs[32]; } qig_block_q8_0;
+/* Q4_1: 32 weights in 20 bytes.  | fp16 d | fp16 m | nibbles as Q4_0 |  w = d nibble + m */
+typedef struct { uint16_t d, m; uint8_t qs[16]; } qig_block_q4_1;
+/* Q6_K: 256 weights in 210 bytes.  | 128 bytes ql | 64 bytes qh | 16 int8 scales | fp16 d |  w = d scale (q - 32), one scale for 16 weights.
+ * Each half of 128 weights has its half of all arrays: weight 32 j + i of a half, j < 4, has its low four bits in ql[32 (j % 2) + i] (the low nibble for
+ * j < 2), its high two in qh[i] at bit 2 j. */
+typedef struct { uint8_t ql[128], qh[64]; int8_t scales[16]; uint16_t d; } qig_block_q6_k;
 /* Activations: 32 values in 36 bytes.  d = amax / 127 (float32), q = half-to-even(x * (127 / amax)), all zero when amax == 0 */
 typedef struct { float d; int8_t qs[32]; } qig_block_a8;
 
 _Static_assert(sizeof(qig_block_q4_0) == 18, "Q4_0 block");
+_Static_assert(sizeof(qig_block_q4_1) == 20, "Q4_1 block");
+_Static_assert(sizeof(qig_block_q6_k) == 210, "Q6_K block");
 _Static_assert(sizeof(qig_block_q8_0) == 34, "Q8_0 block");
 _Static_assert(sizeof(qig_block_a8) == 36, "a8 block");
 
@@ -27,8 +35,8 @@ typedef enum { QIG_METRIC_BURES = 0, QIG_METRIC_FISHER_RAO = 1 } qig_metric;
 /* y[k/32] = quantize(x[k]); k % 32 == 0 */
 typedef void qig_quantize_a8_fn(const float *x, qig_block_a8 *y, int k);
 
-/* Y[n, row] = sum_k W[row, k] X[n, k] for row in [row0, row1); W rows of w_stride bytes; X rows of x_stride bytes: qig_block_a8 for q4_0 and
- * q8_0 (k % 32 == 0), float for f16 and f32; Y rows of y_stride floats, written at Y[n * y_stride + row]. n = 1 is the decode path. */
+/* Y[n, row] = sum_k W[row, k] X[n, k] for row in [row0, row1); W rows of w_stride bytes; X rows of x_stride bytes: qig_block_a8 for q4_0,
+ * q4_1, q8_0 (k % 32 == 0) and q6_k (k % 256 == 0), float for f16 and f32; Y rows of y_stride floats, written at Y[n * y_stride + row]. n = 1 is the decode path. */
 typedef void qig_matmul_fn(const void *w, size_t w_stride, const void *x, size_t x_stride, float *y, size_t y_stride,
                            int k, int row0, int row1, int n);
 
@@ -41,6 +49,8 @@ typedef void qig_sum_rows_fn(const void *w, size_t w_stride, const int32_t *unit
 typedef void qig_rmsnorm_fn(const float *x, const float *g, float *y, int d, float eps);
 /* x[i] = max(x[i], 0)^2 */
 typedef void qig_relu2_fn(float *x, int n);
+/* x[i] = x[i] gate[i] / (1 + exp(-gate[i])) */
+typedef void qig_swiglu_fn(float *x, const float *gate, int n);
 /* y[i] += x[i]; returns nothing */
 typedef void qig_add_fn(float *y, const float *x, int n);
 /* sum of a[i] b[i] */
@@ -71,6 +81,10 @@ typedef struct {
  * cuts; the own pair (j = n - 1) is never cut, and max s runs over all n pairs that the absolute gate lets through.
  * Returns the number of pairs let through; *sum = sum a, *sum2 = sum a^2. */
 typedef int qig_score_fn(float *o, int n, const qig_score_params *p, float *sum, float *sum2);
+
+/* In place: n dot products become unnormalised weights, a[j] = exp(scale o[j] - max_j scale o[j]), scale > 0; *sum = sum a, *sum2 = sum a^2. A NaN leaves
+ * the maximum alone and makes its own weight and both sums NaN. n = 0: nothing, sums 0. */
+typedef void qig_softmax_fn(float *o, int n, float scale, float *sum, float *sum2);
 
 /* The sketch of a cache: a copy of the upper 4 bits of the int8 keys, by blocks of 16 that a vector unit takes without sums across lanes. A block is c / 8 rows
  * of 16 words (c % 8 == 0), and one row more; lane j is key j of the block. Row i has entries 8 i .. 8 i + 7 of the keys, in byte b (of rising worth) entry
@@ -108,10 +122,11 @@ typedef void qig_mix_f32_fn(const float *a, const float *v, size_t v_stride, int
 typedef struct {
     const char *isa;
     qig_quantize_a8_fn *quantize_a8;
-    qig_matmul_fn *matmul_q4_0, *matmul_q8_0, *matmul_f16, *matmul_f32;
+    qig_matmul_fn *matmul_q4_0, *matmul_q4_1, *matmul_q6_k, *matmul_q8_0, *matmul_f16, *matmul_f32;
     qig_sum_rows_fn *sum_rows_q4_0, *sum_rows_q8_0, *sum_rows_f16, *sum_rows_f32;
     qig_rmsnorm_fn *rmsnorm;
     qig_relu2_fn *relu2;
+    qig_swiglu_fn *swiglu;
     qig_add_fn *add;
     qig_dot_fn *dot;
     qig_logit_part_fn *logit_part;
@@ -119,6 +134,7 @@ typedef struct {
     qig_overlap_f32_fn *overlap_f32;
     qig_score_fn *score;
     qig_sift_i8_fn *sift_i8;
+    qig_softmax_fn *softmax;
     qig_mix_i8_fn *mix_i8;
     qig_mix_f32_fn *mix_f32;
 } qig_ops;

@@ -7,42 +7,11 @@
  * o: n overlaps, oldest first, replaced by a. Any n; no alignment. Features: AVX2, FMA. Gates, counts, NaN and n = 0 as in ref (ref/score.c); bures cuts
  * exactly the pairs that ref cuts (d and s are the same bits), fisher_rao those within 2e-7 of its asin. exp: approx.h. Sums in 8 float lanes.
  */
+#include "exp.h"
 #include "score8.h"
 
 #include <math.h>
 #include <string.h>
-
-QIG_INLINE __m256 exp8(__m256 x) {
-    const __m256 n = _mm256_round_ps(_mm256_mul_ps(x, _mm256_set1_ps(QIG_LOG2_E)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    __m256 r = _mm256_fnmadd_ps(n, _mm256_set1_ps(QIG_LN2_HIGH), x);
-    r = _mm256_fnmadd_ps(n, _mm256_set1_ps(QIG_LN2_LOW), r);
-    __m256 p = _mm256_fmadd_ps(_mm256_set1_ps(QIG_EXP_E4), r, _mm256_set1_ps(QIG_EXP_E3));
-    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(QIG_EXP_E2));
-    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(QIG_EXP_E1));
-    p = _mm256_fmadd_ps(p, r, _mm256_set1_ps(QIG_EXP_E0));
-    p = _mm256_add_ps(_mm256_fmadd_ps(p, _mm256_mul_ps(r, r), r), _mm256_set1_ps(1.0f));
-    const __m256 power = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127)), 23));
-    const __m256 low = _mm256_cmp_ps(x, _mm256_set1_ps(QIG_EXP_LOWEST), _CMP_LT_OQ); /* false for NaN, which p carries on */
-    return _mm256_andnot_ps(low, _mm256_mul_ps(p, power));
-}
-
-/* m <= 8 floats, the rest -inf, which as a score is cut. */
-QIG_INLINE __m256 load_part(const float *p, int m) {
-    if (m >= 8) return _mm256_loadu_ps(p);
-    float v[8] = {-INFINITY, -INFINITY, -INFINITY, -INFINITY, -INFINITY, -INFINITY, -INFINITY, -INFINITY};
-    memcpy(v, p, sizeof v[0] * (size_t)m);
-    return _mm256_loadu_ps(v);
-}
-
-QIG_INLINE void store_part(float *p, __m256 v, int m) {
-    if (m >= 8) {
-        _mm256_storeu_ps(p, v);
-        return;
-    }
-    float t[8];
-    _mm256_storeu_ps(t, v);
-    memcpy(p, t, sizeof t[0] * (size_t)m);
-}
 
 /* Ages of the pairs from j on, m of which are not the query's own (garbage in the lanes past them); left: m, less the lane's index. */
 QIG_INLINE __m256 ages(const qig_score_params *p, int j, __m256i left, int m) {

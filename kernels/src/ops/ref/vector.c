@@ -19,6 +19,14 @@ void qig_relu2__ref(float *x, int n) {
     }
 }
 
+/* x[i] = x[i] gate[i] / (1 + exp(-gate[i])), by exp(-|gate|), which does not overflow */
+void qig_swiglu__ref(float *x, const float *gate, int n) {
+    for (int i = 0; i < n; i++) {
+        const double g = (double)gate[i], e = exp(-fabs(g));
+        x[i] = (float)((double)x[i] * g * (g < 0.0 ? e / (1.0 + e) : 1.0 / (1.0 + e)));
+    }
+}
+
 /* y[i] += x[i] */
 void qig_add__ref(float *y, const float *x, int n) {
     for (int i = 0; i < n; i++) y[i] += x[i];
