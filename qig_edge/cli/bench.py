@@ -42,6 +42,18 @@ def command(
             help="Instead: what speculation costs at each length of drafts, and the speed that follows; with --text how often drafts are right.",
         ),
     ] = False,
+    peer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Instead: this engine and llama.cpp by turns, ratios pair by pair. NAME: llama.cpp."
+        ),
+    ] = None,
+    peer_model: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of --peer: the file that it runs [default: MODEL itself; of --random qig-NAME the twin, dense-NAME]."
+        ),
+    ] = None,
     settings: opt.Set = None,
     isa: opt.Isa = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object with the raw samples.")] = False,
@@ -65,6 +77,8 @@ def command(
     changed = opt.settings(settings)
     if not profile.is_host and (changed or text is not None or draft):
         raise ConfigError(f"--set, --text and --draft belong to a measurement: they go without --device {device}")
+    if peer is not None or peer_model is not None:
+        _check_peer(peer, peer_model, draft or text is not None or not profile.is_host)
     with Steps(f"bench {device}") as steps:
         if random is not None:
             from qig_edge.bench.random_model import random_model
@@ -76,6 +90,27 @@ def command(
             path = model_path(model)
         if draft:
             _drafts(path, isa, changed, threads, text, as_json, steps)
+            return
+        if peer is not None:
+            from qig_edge.bench.peer import compare, lines
+
+            if peer_model is None and random is not None and random.startswith("qig-"):
+                from qig_edge.bench.random_model import random_model
+
+                peer_model = random_model(random.replace("qig-", "dense-", 1), kind=random_type)
+            compared = compare(
+                path,
+                peer_model,
+                threads=threads,
+                prefill=prefill,
+                decode=decode,
+                depths=positions,
+                repeat=repeat,
+                isa=isa,
+                settings=changed,
+                progress=steps,
+            )
+            print(json.dumps(compared) if as_json else "\n".join(lines(compared)))
             return
         if not profile.is_host:
             from qig_edge.bench.emulated import check
@@ -110,6 +145,20 @@ def command(
         from qig_edge.bench.report import print_report
 
         print_report(row)
+
+
+def _check_peer(peer: str | None, peer_model: Path | None, other: bool) -> None:
+    """Raises ConfigError for a peer that there is not, or options that do not go with one; ModelFileError for a file that is missing."""
+    from qig_edge.errors import ConfigError, ModelFileError
+
+    if peer is None:
+        raise ConfigError("--peer-model names the file of a peer: it goes with --peer")
+    if peer != "llama.cpp":
+        raise ConfigError(f"--peer '{peer}' must be llama.cpp")
+    if other:
+        raise ConfigError("--peer is a measurement of its own: it goes without --draft, --text and --device")
+    if peer_model is not None and not peer_model.is_file():
+        raise ModelFileError(f"{peer_model}: no such model file")
 
 
 def _drafts(

@@ -1,0 +1,189 @@
+"""libqig and llama.cpp by turns, in one process: the same number of threads, the same tests, ratios pair by pair.
+
+A test is the prefill of an empty cache, or decoding at a depth. Before a test llama.cpp tries each of SETTINGS and keeps its fastest; then the
+engines take turns, and who begins changes from pair to pair, so that what else the machine does meets both alike. Tokens are the same random
+ones for both (nothing is sampled). The clock runs over evaluation with the last token's logits made, nothing else.
+
+Where both read the same file, the text that each continues greedily is compared too: how many tokens are the same before the first that differs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import random
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from qig_edge.bench.llama_cpp_engine import SETTINGS, LlamaCpp, Setting, library
+from qig_edge.bench.measure import machine, machine_state
+from qig_edge.errors import ConfigError
+from qig_edge.runtime.native import NativeModel, NativeSession
+
+TRIAL = 8  # decoded tokens of a setting's trial
+SAME = 32  # tokens of the greedy comparison
+
+
+@dataclasses.dataclass(frozen=True)
+class Test:
+    """So many tokens at a depth; at once (prefill), or one by one."""
+
+    tokens: int
+    depth: int
+    one_by_one: bool
+
+    def __str__(self) -> str:
+        return f"decode {self.tokens} at depth {self.depth}" if self.one_by_one else f"prefill {self.tokens}"
+
+
+def compare(
+    ours: Path,
+    theirs: Path | None,
+    *,
+    threads: int,
+    prefill: int,
+    decode: int,
+    depths: Sequence[int],
+    repeat: int,
+    isa: str = "auto",
+    settings: dict[str, str] | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> dict[str, Any]:
+    """Times libqig on `ours` against llama.cpp on `theirs` (None: the same file); returns the row. threads 0: as libqig chooses, for both.
+
+    Raises ConfigError where llama.cpp needs a file of its own, ModelFileError for files that do not open, MissingExtra without llama.cpp.
+    """
+    tell = progress or (lambda done, total, what: None)
+    tests = [Test(prefill, 0, False), *(Test(decode, depth, True) for depth in sorted(depths))]
+    n_ctx = max(prefill, max(depths) + max(decode, SAME))
+    with contextlib.ExitStack() as stack:
+        model = stack.enter_context(NativeModel(ours, isa, settings=settings or {}))
+        if theirs is None and model.info.architecture == "qig":
+            raise ConfigError(f"llama.cpp does not run '{ours}' (architecture qig): --peer-model FILE names the model to hold it against")
+        session = stack.enter_context(model.session(n_ctx=n_ctx, n_threads=threads))
+        tell(0, len(tests), "opening")
+        peer = LlamaCpp(theirs or ours, n_ctx, session.n_threads)
+        stack.callback(peer.close)
+        before = machine_state()
+        rng = random.Random(1)
+        low, high = 5, min(model.info.vocab_size, peer.vocab_size) - 1
+        ids = [rng.randint(low, high) for _ in range(n_ctx)]
+        rows = []
+        for i, test in enumerate(tests):
+            tell(i, len(tests), str(test))
+            rows.append(_pairs(session, peer, test, ids, repeat))
+        same = _same_text(session, peer, ids) if theirs is None else None
+        return {
+            "peer": {"name": "llama.cpp", "llama_cpp_python": library().__version__, "file": str(theirs or ours)},
+            "model": {"file": str(ours), "name": model.info.name, "file_type": model.info.file_type, "isa": model.info.isa},
+            "threads": session.n_threads,
+            "machine": machine(),
+            "state_before": before,
+            "state_after": machine_state(),
+            "settings": settings or {},
+            "tests": rows,
+            "same_greedy_tokens": same,
+        }
+
+
+def _pairs(session: NativeSession, peer: LlamaCpp, test: Test, ids: list[int], repeat: int) -> dict[str, Any]:
+    """One test: the peer's fastest setting, then `repeat` pairs. Both engines stand at the test's depth before and after."""
+    _stand_at(session, test.depth, ids)
+    tried = {}
+    for setting in SETTINGS:
+        peer.rollback(setting, 0)
+        peer.eval(setting, ids[: test.depth])
+        trial = test if not test.one_by_one else dataclasses.replace(test, tokens=min(TRIAL, test.tokens))
+        tried[setting] = min(_theirs(peer, setting, trial, ids) for _ in range(2))
+    best = min(tried, key=lambda s: tried[s])
+    _ours(session, test, ids)  # warm, as the peer is from its trials
+    ours, theirs = [], []
+    for i in range(repeat):
+        for mine in (True, False) if i % 2 == 0 else (False, True):
+            if mine:
+                ours.append(test.tokens / _ours(session, test, ids))
+            else:
+                theirs.append(test.tokens / _theirs(peer, best, test, ids))
+    ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
+    return {
+        "test": str(test),
+        "tokens": test.tokens,
+        "depth": test.depth,
+        "setting": str(best),
+        "ours": ours,
+        "theirs": theirs,
+        "ratios": ratios,
+        "ratio": {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)},
+    }
+
+
+def _stand_at(session: NativeSession, depth: int, ids: list[int]) -> None:
+    if session.pos > depth:
+        session.rollback(depth)
+    if session.pos < depth:
+        session.eval(ids[session.pos : depth])
+
+
+def _ours(session: NativeSession, test: Test, ids: list[int]) -> float:
+    """Seconds; the session is left where it was."""
+    tokens = ids[test.depth : test.depth + test.tokens]
+    began = time.perf_counter()
+    if test.one_by_one:
+        for token in tokens:
+            session.eval([token])
+    else:
+        session.eval(tokens)
+    took = time.perf_counter() - began
+    session.rollback(test.depth)
+    return took
+
+
+def _theirs(peer: LlamaCpp, setting: Setting, test: Test, ids: list[int]) -> float:
+    tokens = ids[test.depth : test.depth + test.tokens]
+    began = time.perf_counter()
+    if test.one_by_one:
+        for token in tokens:
+            peer.eval(setting, [token])
+    else:
+        peer.eval(setting, tokens)
+    took = time.perf_counter() - began
+    peer.rollback(setting, test.depth)
+    return took
+
+
+def _same_text(session: NativeSession, peer: LlamaCpp, ids: list[int]) -> dict[str, int]:
+    """Tokens that both continue alike, greedily, after the same 16."""
+    setting = SETTINGS[0]
+    start = ids[:16]
+    session.rollback(0)
+    peer.rollback(setting, 0)
+    session.eval(start)
+    peer.eval(setting, start)
+    for same in range(SAME - len(start)):
+        token = int(session.logits().argmax())
+        if token != int(peer.logits(setting).argmax()):
+            return {"same": same, "of": SAME - len(start)}
+        session.eval([token])
+        peer.eval(setting, [token])
+    return {"same": SAME - len(start), "of": SAME - len(start)}
+
+
+def lines(row: dict[str, Any]) -> list[str]:
+    """What a terminal shows."""
+    out = [
+        f"{row['model']['name']}  {row['model']['file_type']}, libqig ({row['model']['isa']}) against llama.cpp"
+        f" (llama-cpp-python {row['peer']['llama_cpp_python']}) on {Path(row['peer']['file']).name}, {row['threads']} threads",
+        f"{'test':<26}{'libqig':>12}{'llama.cpp':>12}   ratio, pair by pair      llama.cpp's fastest setting",
+    ]
+    for test in row["tests"]:
+        ratio = test["ratio"]
+        spread = f"{ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})"
+        speeds = "".join(f"{statistics.median(test[who]):>12.1f}" for who in ("ours", "theirs"))
+        out.append(f"{test['test']:<26}{speeds}   {spread:<24} {test['setting']}")
+    out.append("Tokens a second, medians; ratio: libqig over llama.cpp.")
+    if same := row["same_greedy_tokens"]:
+        out.append(f"The same file in both: {same['same']} of {same['of']} greedy tokens are the same.")
+    return out
