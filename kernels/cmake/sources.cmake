@@ -49,10 +49,8 @@ set(QIG_SRC_OPS_NEON
   src/ops/neon/logits.c
   src/ops/neon/matmul_float.c
   src/ops/neon/matmul_quantized.c
-  src/ops/neon/matmul_q4_0.c
   src/ops/neon/matmul_q4_1.c
   src/ops/neon/matmul_q6_k.c
-  src/ops/neon/matmul_q8_0.c
   src/ops/neon/mix.c
   src/ops/neon/overlap.c
   src/ops/neon/quantize.c
