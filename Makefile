@@ -62,8 +62,8 @@ sanitize: $(DEV)/installed
 	    $(IN_DEV) cmake --build $$folder && \
 	    $(IN_DEV) ctest --test-dir $$folder --output-on-failure --no-tests=error || exit 1; \
 	done
-	$(call SANITIZED,asan) ASAN_OPTIONS=detect_leaks=0 $(BIN)/python -m pytest -q tests/kernels tests/runtime
-	$(call SANITIZED,tsan) $(BIN)/python -m pytest -q tests/kernels/test_engine.py tests/kernels/test_depth.py
+	$(call SANITIZED,asan) ASAN_OPTIONS=detect_leaks=0 $(BIN)/python -m pytest -q -m "not slow" tests/kernels tests/runtime
+	$(call SANITIZED,tsan) $(BIN)/python -m pytest -q -m "not slow" tests/kernels/test_engine.py tests/kernels/test_depth.py
 
 # Editable and without CMake: the tests run against this tree and the library that `native` builds.
 $(DEV)/installed: pyproject.toml
