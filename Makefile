@@ -54,15 +54,16 @@ native: $(DEV)/installed
 	$(IN_DEV) cmake --build $(BUILD)
 
 # Python itself is not built with a sanitizer: its runtime is loaded first, and what Python never frees is no leak of ours.
+SANITIZING = -G Ninja -DCMAKE_C_COMPILER=$(CC) -DCMAKE_BUILD_TYPE=RelWithDebInfo
 SANITIZED = $(IN_DEV) QIG_EDGE_BUILD=$(CURDIR)/build/$(1) LD_PRELOAD=$$($(CC) -print-file-name=lib$(1).so)
 sanitize: $(DEV)/installed
-	for kind in asan:address,undefined tsan:thread; do \
-	    folder=build/$${kind%%:*}; \
-	    $(IN_DEV) cmake -S kernels -B $$folder -G Ninja -DCMAKE_C_COMPILER=$(CC) -DCMAKE_BUILD_TYPE=RelWithDebInfo -DQIG_SANITIZE=$${kind#*:} && \
-	    $(IN_DEV) cmake --build $$folder && \
-	    $(IN_DEV) ctest --test-dir $$folder --output-on-failure --no-tests=error || exit 1; \
-	done
+	$(IN_DEV) cmake -S kernels -B build/asan $(SANITIZING) -DQIG_SANITIZE=address,undefined
+	$(IN_DEV) cmake --build build/asan
+	$(IN_DEV) ctest --test-dir build/asan --output-on-failure --no-tests=error
 	$(call SANITIZED,asan) ASAN_OPTIONS=detect_leaks=0 $(BIN)/python -m pytest -q -m "not slow" tests/kernels tests/runtime
+	$(IN_DEV) cmake -S kernels -B build/tsan $(SANITIZING) -DQIG_SANITIZE=thread
+	$(IN_DEV) cmake --build build/tsan --target test_engine qig qig_program
+	$(IN_DEV) ctest --test-dir build/tsan -R test_engine --output-on-failure --no-tests=error
 	$(call SANITIZED,tsan) $(BIN)/python -m pytest -q -m "not slow" tests/kernels/test_engine.py tests/kernels/test_depth.py
 
 # Editable and without CMake: the tests run against this tree and the library that `native` builds.
