@@ -50,17 +50,17 @@ def write(out: Path, speeds: dict[str, float]) -> tuple[Path, Path]:
 
 def lines(found: dict[str, list[dict[str, Any]]], speeds: dict[str, float]) -> list[str]:
     """The table in Markdown. Where a row ran with several seeds its figures are means, and bits per byte carry half the range."""
-    full = {r["seed"]: r["bits_per_byte"]["all"] for r in found.get(FULL, [])}
     out = ["| " + " | ".join(HEADINGS) + " |", "|" + "---|" * len(HEADINGS)]
     for name, seeds in found.items():
         bits = [r["bits_per_byte"]["all"] for r in seeds]
+        apart = _apart(found, name)
         spread = f" ± {(max(bits) - min(bits)) / 2:.4f}" if len(bits) > 1 else ""
         levels = [_mean([r["puzzles"].get(str(n)) for r in seeds]) for n in range(1, 6)]
         cells = [
             name,
             f"{seeds[0]['parameters'] / 1e6:.2f}M",
             f"{sum(bits) / len(bits):.4f}{spread}",
-            f"{_apart(found, name):+.2%}" if full and name != FULL else "",
+            "" if apart is None or name == FULL else f"{apart:+.2%}",
             _share(_mean([r["puzzles"].get("all") for r in seeds])),
             " ".join("-" if v is None else f"{100 * v:.0f}" for v in levels),
             _share(_mean([r["active_pairs"] for r in seeds])),
@@ -116,11 +116,11 @@ def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.1%}"
 
 
-def _apart(found: dict[str, list[dict[str, Any]]], name: str) -> float:
-    """How far a row's bits per byte lie from the full model's of the same seeds, as a share of them; 0 where there is no full model."""
+def _apart(found: dict[str, list[dict[str, Any]]], name: str) -> float | None:
+    """How far a row's bits per byte lie from the full model's of the same seeds, as a share of them; None where no seed has both."""
     full = {r["seed"]: r["bits_per_byte"]["all"] for r in found.get(FULL, [])}
     ratios = [r["bits_per_byte"]["all"] / full[r["seed"]] - 1 for r in found[name] if r["seed"] in full]
-    return sum(ratios) / len(ratios) if ratios else 0.0
+    return sum(ratios) / len(ratios) if ratios else None
 
 
 def _plot(found: dict[str, list[dict[str, Any]]], path: Path) -> None:
@@ -136,18 +136,18 @@ def _plot(found: dict[str, list[dict[str, Any]]], path: Path) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 0.28 * len(names) + 2), layout="constrained")
     left.barh(
         range(len(names)),
-        [100 * max(-OFF, min(OFF, a)) for a in apart],
+        [100 * max(-OFF, min(OFF, a or 0)) for a in apart],  # without a full model: no bar
         color=["0.3" if n == FULL else "tab:blue" for n in names],
     )
     for at, a in enumerate(apart):
-        if abs(a) > OFF:  # one row that fails must not make the others one line
+        if a is not None and abs(a) > OFF:  # one row that fails must not make the others one line
             left.annotate(f"{a:+.0%}", (100 * OFF * (1 if a > 0 else -1), at), va="center", ha="right", color="white")
     left.set_yticks(range(len(names)), names)
     left.invert_yaxis()
     left.axvline(0, color="0.3", linewidth=1)
     left.set_xlabel("bits per byte against the full model, percent (left is better)")
     for name, b, a in zip(names, bits, apart, strict=True):
-        if abs(a) > OFF:
+        if a is not None and abs(a) > OFF:
             continue
         read = sum(r["block_weights_read"] for r in found[name]) / len(found[name]) / 1e3
         marked = name in (FULL, EQUAL)

@@ -143,7 +143,7 @@ def test_the_table_shows_spread_and_what_is_missing(tmp_path: Path) -> None:
         "temperatures": [0.1],
         "model": model,
     }
-    for name, seed, bits in (("full", 1, 2.0), ("full", 2, 2.1), ("no routing", 1, 1.9)):
+    for name, seed, bits in (("full", 1, 2.0), ("full", 2, 2.1), ("no routing", 1, 1.9), ("no decay", 3, 1.8)):
         folder = tmp_path / "rows" / f"{name}-{seed}"
         folder.mkdir(parents=True)
         result = {**base, "name": name, "seed": seed, "bits_per_byte": {"all": bits}}
@@ -151,6 +151,7 @@ def test_the_table_shows_spread_and_what_is_missing(tmp_path: Path) -> None:
     table = lines(results(tmp_path), {"full": 1000.0})
     assert "2.0500 ± 0.0500" in table[2] and "| 1000 |" in table[2]
     assert "-5.00%" in table[3] and table[3].endswith("| - |") and "50 - - - -" in table[3]
+    assert "| 1.8000 |  |" in table[4]  # no full model of that seed: nothing to hold it against
     assert "10% / 87% / 3%" in state_lines(results(tmp_path))[2]
     assert write(tmp_path, {})[1].is_file()
 
