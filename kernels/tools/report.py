@@ -96,7 +96,8 @@ unread. `smmla` pays for several columns only: one alone costs what dot products
 {cpu_info()["model"]}, one thread. Shapes: `kernels/bench/shapes.txt`; `us` is one call on the whole shape, from memory (vectors: from the
 cache). In L1 and L2 a kernel works on as many rows or keys as 16 and 256 KB hold. The ceiling is plain reading from memory, measured before and
 after each row. Processor time, medians of 7 trials: a busy machine shares its caches and memory all the same, so numbers are comparable within a
-run, not between runs.
+run, not between runs;
+a share above 100% says that the ceiling was read in a slower moment of the machine than the row.
 
 {table(read(measured))}"""
 
