@@ -62,7 +62,7 @@ sanitize: $(DEV)/installed
 	$(IN_DEV) ctest --test-dir build/asan --output-on-failure --no-tests=error
 	$(call SANITIZED,asan) ASAN_OPTIONS=detect_leaks=0 $(BIN)/python -m pytest -q -m "not slow" tests/kernels tests/runtime
 	$(IN_DEV) cmake -S kernels -B build/tsan $(SANITIZING) -DQIG_SANITIZE=thread
-	$(IN_DEV) cmake --build build/tsan --target test_engine qig qig_program
+	$(IN_DEV) cmake --build build/tsan
 	$(IN_DEV) ctest --test-dir build/tsan -R test_engine --output-on-failure --no-tests=error
 	$(call SANITIZED,tsan) $(BIN)/python -m pytest -q -m "not slow" tests/kernels/test_engine.py tests/kernels/test_depth.py
 
