@@ -1,10 +1,11 @@
 """libqig and llama.cpp by turns, in one process: the same number of threads, the same tests, ratios pair by pair.
 
 A test is the prefill of an empty cache, or decoding at a depth. Before a test llama.cpp tries each of SETTINGS and keeps its fastest; then the
-engines take turns, and who begins changes from pair to pair, so that what else the machine does meets both alike. Tokens are the same random
-ones for both (nothing is sampled). The clock runs over evaluation with the last token's logits made, nothing else.
+engines take turns, and who begins changes from pair to pair, so that what else the machine does meets both alike. Tokens are the same for both,
+random or a text's (nothing is sampled). The clock runs over evaluation with the last token's logits made, nothing else.
 
 Where both read the same file, the text that each continues greedily is compared too: how many tokens are the same before the first that differs.
+Where libqig left keys out that the gate cuts, the logits at the greatest depth are compared with those of a session that reads every key.
 """
 
 from __future__ import annotations
@@ -50,11 +51,13 @@ def compare(
     repeat: int,
     isa: str = "auto",
     settings: dict[str, str] | None = None,
+    text: Path | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> dict[str, Any]:
     """Times libqig on `ours` against llama.cpp on `theirs` (None: the same file); returns the row. threads 0: as libqig chooses, for both.
 
-    Raises ConfigError where llama.cpp needs a file of its own, ModelFileError for files that do not open, MissingExtra without llama.cpp.
+    text: evaluate this file's tokens, from its start again where it is short, in place of random ones. Raises ConfigError where llama.cpp needs
+    a file of its own, or lacks ids of the text, ModelFileError for files that do not open, MissingExtra without llama.cpp.
     """
     tell = progress or (lambda done, total, what: None)
     tests = [Test(prefill, 0, False), *(Test(decode, depth, True) for depth in sorted(depths))]
@@ -68,13 +71,13 @@ def compare(
         peer = LlamaCpp(theirs or ours, n_ctx, session.n_threads)
         stack.callback(peer.close)
         before = machine_state()
-        rng = random.Random(1)
-        low, high = 5, min(model.info.vocab_size, peer.vocab_size) - 1
-        ids = [rng.randint(low, high) for _ in range(n_ctx)]
+        ids = _ids(model, peer, n_ctx, text)
         rows = []
         for i, test in enumerate(tests):
             tell(i, len(tests), str(test))
             rows.append(_pairs(session, peer, test, ids, repeat))
+        left_out = any(test["keys"] and test["keys"]["sketched"] for test in rows)
+        exact = _same_logits(model, session, ids, rows[-1]["depth"]) if left_out else None
         same = _same_text(session, peer, ids) if theirs is None else None
         return {
             "peer": {"name": "llama.cpp", "llama_cpp_python": library().__version__, "file": str(theirs or ours)},
@@ -85,8 +88,27 @@ def compare(
             "state_after": machine_state(),
             "settings": settings or {},
             "tests": rows,
+            "text": str(text) if text else None,
             "same_greedy_tokens": same,
+            "equal_to_all_keys": exact,
         }
+
+
+def _ids(model: NativeModel, peer: LlamaCpp, n: int, text: Path | None) -> list[int]:
+    """n tokens that both models have: of the text, or random ones."""
+    if text is None:
+        rng = random.Random(1)
+        low, high = 5, min(model.info.vocab_size, peer.vocab_size) - 1
+        return [rng.randint(low, high) for _ in range(n)]
+    try:
+        found = model.tokenize(text.read_bytes())
+    except OSError as e:
+        raise ConfigError(f"--text {text}: the file cannot be read ({e.strerror})") from None
+    if not found:
+        raise ConfigError(f"--text {text}: the file is empty")
+    if max(found) >= peer.vocab_size:
+        raise ConfigError(f"--text {text}: its token {max(found)} is beyond the peer's vocabulary of {peer.vocab_size}")
+    return [found[i % len(found)] for i in range(n)]
 
 
 def _pairs(session: NativeSession, peer: LlamaCpp, test: Test, ids: list[int], repeat: int) -> dict[str, Any]:
@@ -100,6 +122,7 @@ def _pairs(session: NativeSession, peer: LlamaCpp, test: Test, ids: list[int], r
         tried[setting] = min(_theirs(peer, setting, trial, ids) for _ in range(2))
     best = min(tried, key=lambda s: tried[s])
     _ours(session, test, ids)  # warm, as the peer is from its trials
+    keys = _keys(session, test, ids) if test.one_by_one else None
     ours, theirs = [], []
     for i in range(repeat):
         for mine in (True, False) if i % 2 == 0 else (False, True):
@@ -116,8 +139,35 @@ def _pairs(session: NativeSession, peer: LlamaCpp, test: Test, ids: list[int], r
         "ours": ours,
         "theirs": theirs,
         "ratios": ratios,
+        "keys": keys,
         "ratio": {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)},
     }
+
+
+def _keys(session: NativeSession, test: Test, ids: list[int]) -> dict[str, float]:
+    """What the test's tokens read of the cache, means: shares of the keys that stood there, and of the pairs that the gates let through."""
+    session.eval(ids[test.depth : test.depth + test.tokens])
+    at = range(test.depth, test.depth + test.tokens)
+    reads, records = [session.cache_reads(i) for i in at], [session.telemetry(i) for i in at]
+    session.rollback(test.depth)
+    seen = sum(r.keys_seen for r in reads)
+    return {
+        "active": statistics.fmean(t.agency for t in records),
+        "sketched": sum(r.keys_sketched for r in reads) / seen,
+        "read": sum(r.keys_read for r in reads) / seen,
+        "values_read": sum(r.values_read for r in reads) / seen,
+    }
+
+
+def _same_logits(model: NativeModel, session: NativeSession, ids: list[int], depth: int) -> bool:
+    """Whether the logits of the token at a depth are, bit for bit, those of a session that reads every key."""
+    with model.session(n_ctx=depth + 1, n_threads=session.n_threads, all_keys=True) as dense:
+        dense.eval(ids[: depth + 1])
+        _stand_at(session, depth, ids)
+        session.eval(ids[depth : depth + 1])
+        same = dense.logits().tobytes() == session.logits().tobytes()
+    session.rollback(depth)
+    return same
 
 
 def _stand_at(session: NativeSession, depth: int, ids: list[int]) -> None:
@@ -184,6 +234,14 @@ def lines(row: dict[str, Any]) -> list[str]:
         speeds = "".join(f"{statistics.median(test[who]):>12.1f}" for who in ("ours", "theirs"))
         out.append(f"{test['test']:<26}{speeds}   {spread:<24} {test['setting']}")
     out.append("Tokens a second, medians; ratio: libqig over llama.cpp.")
+    for test in row["tests"]:
+        if (keys := test["keys"]) and keys["active"] < 1:
+            out.append(
+                f"Depth {test['depth']}: {keys['active']:.1%} of pairs active; of the keys {keys['sketched']:.0%} were looked at by their sketch,"
+                f" {keys['read']:.0%} read, values {keys['values_read']:.0%}."
+            )
+    if row["equal_to_all_keys"] is not None:
+        out.append(f"The logits at the greatest depth are{'' if row['equal_to_all_keys'] else ' NOT'} those of reading every key, bit for bit.")
     if same := row["same_greedy_tokens"]:
         out.append(f"The same file in both: {same['same']} of {same['of']} greedy tokens are the same.")
     return out

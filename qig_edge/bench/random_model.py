@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from qig_edge.bench.llama_shape import SHAPES, LlamaShape
+from qig_edge.bench.spread import Spread
 from qig_edge.config import ModelConfig, preset_model
 from qig_edge.convert.keys import add_keys
 from qig_edge.convert.names import TensorName, architecture, check_format, tensor_names
@@ -41,38 +43,52 @@ def cache_dir() -> Path:
 
 
 def random_model(
-    preset: str, folder: Path | None = None, progress: Callable[[int, int], None] | None = None, kind: str = "q4_0"
+    preset: str,
+    folder: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    kind: str = "q4_0",
+    trained: Path | None = None,
 ) -> Path:
     """Path of the random model of a preset's shape, of a type of TYPES, made in the cache folder where it is not there yet.
 
-    Raises ConfigError for an unknown preset or type or widths that blocks do not divide, CheckpointError for a model without a GGUF form.
+    trained: a model file to spread over that shape (spread.py) in place of random weights. Raises ConfigError for an unknown preset or type,
+    widths that blocks do not divide or shapes that do not fit, CheckpointError for a model without a GGUF form, ModelFileError for `trained`.
     """
     if kind not in TYPES:
         raise ConfigError(f"type '{kind}' must be one of {', '.join(TYPES)}")
-    config = preset_model(preset)
-    check_format(config)
-    mark = hashlib.sha256(json.dumps([MAKE, kind, config.to_dict()], sort_keys=True).encode()).hexdigest()[:12]
-    path = (folder or cache_dir()) / f"random-{Path(preset).stem}-{kind}-{mark}.gguf"
+    config: ModelConfig | LlamaShape = SHAPES[preset] if preset in SHAPES else preset_model(preset)
+    if isinstance(config, ModelConfig):
+        check_format(config)
+    elif trained:
+        raise ConfigError(f"--trained: a QIG model cannot be spread over the shape of {preset}")
+    spread = Spread(trained, config) if trained and isinstance(config, ModelConfig) else None
+    source = hashlib.sha256(trained.read_bytes()).hexdigest() if trained else None
+    mark = hashlib.sha256(json.dumps([MAKE, kind, dataclasses.asdict(config), source], sort_keys=True).encode()).hexdigest()[:12]
+    name = f"{trained.stem if trained else 'random'}-{Path(preset).stem}"
+    path = (folder or cache_dir()) / f"{name}-{kind}-{mark}.gguf"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_random(config, f"random-{Path(preset).stem}", path, progress, kind=kind)
+        write_random(config, name, path, progress, kind=kind, spread=spread)
     return path
 
 
-def matrices(config: ModelConfig) -> dict[str, tuple[int, int]]:
+def matrices(config: ModelConfig | LlamaShape) -> dict[str, tuple[int, int]]:
     """Name and [out, in] of every matrix of a model, in the order of docs/formats.md."""
+    if isinstance(config, LlamaShape):
+        return config.matrices()
     return {t.gguf: (t.shape[0], t.shape[1]) for t in tensor_names(config) if t.part is not None}
 
 
 def write_random(
-    config: ModelConfig,
+    config: ModelConfig | LlamaShape,
     name: str,
     path: Path,
     progress: Callable[[int, int], None] | None = None,
     seed: int = 0,
     kind: str = "q4_0",
+    spread: Spread | None = None,
 ) -> None:
-    """Writes the model; `path` appears whole or not at all. progress(done, total) counts matrices."""
+    """Writes the model; `path` appears whole or not at all. progress(done, total) counts matrices; spread gives the tensors that it has."""
     import gguf
     import numpy as np
 
@@ -82,9 +98,9 @@ def write_random(
         raise ConfigError(f"{name}: rows of {odd[0]} weights do not divide into blocks of {BLOCK}")
     rng = np.random.default_rng(seed)
     with replacing(path) as partial:
-        writer = gguf.GGUFWriter(partial, architecture(config))
+        writer = gguf.GGUFWriter(partial, "llama" if isinstance(config, LlamaShape) else architecture(config))
         with _closing(writer):
-            _write_all(writer, config, name, shapes, rng, kind, progress)
+            _write_all(writer, config, name, shapes, rng, kind, progress, spread)
 
 
 @contextlib.contextmanager
@@ -99,31 +115,63 @@ def _closing(writer: GGUFWriter) -> Iterator[None]:
 
 def _write_all(
     writer: GGUFWriter,
-    config: ModelConfig,
+    config: ModelConfig | LlamaShape,
     name: str,
     shapes: dict[str, tuple[int, int]],
     rng: np.random.Generator,
     kind: str,
     progress: Callable[[int, int], None] | None,
+    spread: Spread | None,
 ) -> None:
     import gguf
 
-    # every token runs every block with its deep feed-forward: what depth saves hangs on trained weights
-    thresholds = dataclasses.replace(Thresholds.of(config), regime_low=0.0, regime_high=1.0)
-    add_keys(writer, config, thresholds, f"MOSTLY_{kind.upper()}", name)
-    _write_tokenizer(writer, config)
+    if isinstance(config, LlamaShape):
+        _add_llama_keys(writer, config, kind, name)
+    else:
+        # every token runs every block with its deep feed-forward: what depth saves hangs on trained weights
+        thresholds = dataclasses.replace(Thresholds.of(config), regime_low=0.0, regime_high=1.0)
+        if spread:
+            thresholds = dataclasses.replace(thresholds, coupling_beta=spread.coupling_beta)
+        add_keys(writer, config, thresholds, f"MOSTLY_{kind.upper()}", name)
+    _write_tokenizer(writer, spread.vocabulary() if spread else _vocabulary(config.vocab_size))
     for done, (tensor, (rows, width)) in enumerate(shapes.items()):
-        data = _random_blocks(rng, rows, width, kind)
-        writer.add_tensor(tensor, data, raw_dtype=gguf.GGMLQuantizationType[kind.upper()])
+        made = spread.matrix(tensor, (rows, width), kind) if spread else None
+        data, of = made or (_random_blocks(rng, rows, width, kind), kind)
+        writer.add_tensor(tensor, data, raw_dtype=gguf.GGMLQuantizationType[of.upper()])
         if progress:
             progress(done + 1, len(shapes))
-    for plain in tensor_names(config):
-        if plain.part is None:
-            writer.add_tensor(plain.gguf, _plain(plain, config))
+    for vector, values in _vectors(config, spread):
+        writer.add_tensor(vector, values)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.flush()
+
+
+def _add_llama_keys(writer: GGUFWriter, shape: LlamaShape, kind: str, name: str) -> None:
+    import gguf
+
+    writer.add_name(name)
+    writer.add_file_type(gguf.LlamaFileType[f"MOSTLY_{kind.upper()}"])
+    writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+    for key, value in shape.keys().items():
+        if isinstance(value, int):
+            writer.add_uint32(f"llama.{key}", value)
+        else:
+            writer.add_float32(f"llama.{key}", value)
+
+
+def _vectors(config: ModelConfig | LlamaShape, spread: Spread | None) -> Iterator[tuple[str, np.ndarray]]:
+    """Name and float32 values of every tensor that is no matrix of weights."""
+    import numpy as np
+
+    if isinstance(config, LlamaShape):
+        yield from ((name, np.ones(config.d_model, np.float32)) for name in config.norms())
+        return
+    for plain in tensor_names(config):
+        if plain.part is None:
+            values = spread.plain(plain.gguf, plain.shape) if spread else None
+            yield plain.gguf, _plain(plain, config) if values is None else values
 
 
 def _plain(tensor: TensorName, config: ModelConfig) -> np.ndarray:
@@ -149,19 +197,19 @@ def _random_blocks(rng: np.random.Generator, rows: int, width: int, kind: str) -
     return out.reshape(rows, -1)
 
 
-def _write_tokenizer(writer: GGUFWriter, config: ModelConfig) -> None:
-    tokens, merges = _vocabulary(config.vocab_size)
+def _write_tokenizer(writer: GGUFWriter, vocabulary: tuple[list[str], list[int], list[str]]) -> None:
+    tokens, kinds, merges = vocabulary
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(tokens)
-    writer.add_token_types([3] * len(CONTROL) + [1] * (len(tokens) - len(CONTROL)))
+    writer.add_token_types(kinds)
     writer.add_token_merges(merges)
     writer.add_eos_token_id(0)
     writer.add_eot_token_id(4)
 
 
-def _vocabulary(size: int) -> tuple[list[str], list[str]]:
-    """Control tokens, the 256 bytes in GPT-2's letters, and then each token so far joined with each byte until there are `size`."""
+def _vocabulary(size: int) -> tuple[list[str], list[int], list[str]]:
+    """Control tokens, the 256 bytes in GPT-2's letters, and then each token so far joined with each byte until there are `size`; types, merges."""
     if size < len(CONTROL) + 256:
         raise ConfigError(
             f"vocab_size = {size} must be at least {len(CONTROL) + 256}: the bytes and the control tokens"
@@ -175,4 +223,4 @@ def _vocabulary(size: int) -> tuple[list[str], list[str]]:
             merges.append(f"{tokens[i]} {letter}")
             tokens.append(tokens[i] + letter)
         i += 1
-    return tokens, merges
+    return tokens, [3] * len(CONTROL) + [1] * (len(tokens) - len(CONTROL)), merges

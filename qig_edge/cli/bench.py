@@ -17,11 +17,18 @@ def command(
     model: opt.Model = None,
     device: Annotated[str, typer.Option(help="laptop (this machine), rpi4, rpi5 or android.")] = "laptop",
     random: Annotated[
-        str | None, typer.Option("--random", metavar="PRESET", help="Random weights of a preset instead of MODEL.")
+        str | None, typer.Option("--random", metavar="PRESET", help="Random weights of a preset (or smollm-135m, tinyllama-1.1b) instead of MODEL.")
     ] = None,
     random_type: Annotated[
         str, typer.Option("--random-type", metavar="TYPE", help="Of all of them: q4_0 or q8_0.")
     ] = "q4_0",
+    trained: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Of --random: this trained model spread over the shape, so that attention leaves out what a trained one does.",
+        ),
+    ] = None,
     threads: opt.Threads = 0,
     prefill: Annotated[int, typer.Option(min=1, max=1 << 20, help="Tokens of the prefill test.")] = 512,
     decode: Annotated[int, typer.Option(min=1, max=1 << 20, help="Tokens of each decode test.")] = 128,
@@ -74,17 +81,22 @@ def command(
     profile, positions = load_profile(device), parse_depths(depths)
     if random is not None and model is not None:
         raise ConfigError("--random makes a model: it goes without MODEL")
+    if trained is not None and random is None:
+        raise ConfigError("--trained gives --random its weights: it goes with --random PRESET")
     changed = opt.settings(settings)
     if not profile.is_host and (changed or text is not None or draft):
         raise ConfigError(f"--set, --text and --draft belong to a measurement: they go without --device {device}")
     if peer is not None or peer_model is not None:
-        _check_peer(peer, peer_model, draft or text is not None or not profile.is_host)
+        _check_peer(peer, peer_model, draft or not profile.is_host)
     with Steps(f"bench {device}") as steps:
         if random is not None:
             from qig_edge.bench.random_model import random_model
 
             path = random_model(
-                random, progress=lambda done, total: steps(done, total, "writing random weights"), kind=random_type
+                random,
+                progress=lambda done, total: steps(done, total, "writing weights"),
+                kind=random_type,
+                trained=trained,
             )
         else:
             path = model_path(model)
@@ -108,6 +120,7 @@ def command(
                 repeat=repeat,
                 isa=isa,
                 settings=changed,
+                text=text,
                 progress=steps,
             )
             print(json.dumps(compared) if as_json else "\n".join(lines(compared)))
@@ -156,7 +169,7 @@ def _check_peer(peer: str | None, peer_model: Path | None, other: bool) -> None:
     if peer != "llama.cpp":
         raise ConfigError(f"--peer '{peer}' must be llama.cpp")
     if other:
-        raise ConfigError("--peer is a measurement of its own: it goes without --draft, --text and --device")
+        raise ConfigError("--peer is a measurement of its own: it goes without --draft and --device")
     if peer_model is not None and not peer_model.is_file():
         raise ModelFileError(f"{peer_model}: no such model file")
 

@@ -212,7 +212,8 @@ def test_random_model_refuses(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [261, 300, 5000, 70000])
 def test_vocabulary(size: int) -> None:
-    tokens, merges = _vocabulary(size)
+    tokens, kinds, merges = _vocabulary(size)
+    assert kinds == [3] * 5 + [1] * (size - 5)
     assert len(tokens) == len(set(tokens)) == size and len(merges) == size - 261
     assert all("".join(m.split(" ")) == t for m, t in zip(merges, tokens[261:], strict=True))
     with pytest.raises(ConfigError, match="vocab_size = 260"):
