@@ -106,10 +106,10 @@ def command(
         if peer is not None:
             from qig_edge.bench.peer import compare, lines
 
-            if peer_model is None and random is not None and random.startswith("qig-"):
+            if peer_model is None and random is not None and (stem := Path(random).stem).startswith("qig-"):
                 from qig_edge.bench.random_model import random_model
 
-                peer_model = random_model(random.replace("qig-", "dense-", 1), kind=random_type)
+                peer_model = random_model(stem.replace("qig-", "dense-", 1), kind=random_type)
             compared = compare(
                 path,
                 peer_model,
