@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from transformers import ArceeConfig, ArceeForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from qig_edge.bench.random_model import CONTROL, _vocabulary
+from qig_edge.bench.random_model import _vocabulary
 
 VOCAB = 300
 NAMES = {
@@ -133,11 +133,11 @@ def write(path: Path, shape: Shape, arrays: dict[str, np.ndarray], kind: str = "
             writer.add_string(key, value)
         elif value is not None:
             writer.add_array(key, value)
-    words, merges = _vocabulary(VOCAB)
+    words, kinds, merges = _vocabulary(VOCAB)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("gpt-2")
     writer.add_token_list(words)
-    writer.add_token_types([3] * len(CONTROL) + [1] * (VOCAB - len(CONTROL)))
+    writer.add_token_types(kinds)
     writer.add_token_merges(merges)
     writer.add_eos_token_id(0)
     held = {}
