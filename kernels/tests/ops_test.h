@@ -71,19 +71,19 @@ static void *guarded(size_t bytes) {
     return data;
 }
 
-static void release_buffers(void) {
+static inline void release_buffers(void) {
     while (n_buffers) {
         n_buffers--;
         munmap(buffers[n_buffers].base, buffers[n_buffers].bytes);
     }
 }
 
-static void *guarded_copy(const void *from, size_t bytes) {
+static inline void *guarded_copy(const void *from, size_t bytes) {
     void *p = guarded(bytes);
     memcpy(p, from, bytes);
     return p;
 }
 
-static int same_bits(float a, float b) { return !memcmp(&a, &b, sizeof a) || (isnan(a) && isnan(b)); }
+static inline int same_bits(float a, float b) { return !memcmp(&a, &b, sizeof a) || (isnan(a) && isnan(b)); }
 
 #endif
