@@ -36,6 +36,13 @@ static void end_case(void) {
 /* |got - want| <= tol, written so that a NaN on either side fails. */
 #define CHECK_NEAR(got, want, tol, ...) CHECK(!!(fabs((double)(got) - (double)(want)) <= (double)(tol)), __VA_ARGS__)
 
+/* Whether the arguments [seed [kernel set ...]] ask for a set: for all where none is named. */
+static inline int asked_for(const char *isa, int argc, char **argv) {
+    int found = argc <= 2;
+    for (int i = 2; i < argc; i++) found |= !strcmp(argv[i], isa);
+    return found;
+}
+
 static uint64_t rng_state;
 
 static uint32_t rng(void) { /* splitmix64 */
