@@ -57,7 +57,7 @@ native: $(DEV)/installed
 SANITIZING = -G Ninja -DCMAKE_C_COMPILER=$(CC) -DCMAKE_BUILD_TYPE=RelWithDebInfo
 SANITIZED = $(IN_DEV) QIG_EDGE_BUILD=$(CURDIR)/build/$(1) LD_PRELOAD=$$($(CC) -print-file-name=lib$(1).so)
 sanitize: $(DEV)/installed
-	$(IN_DEV) cmake -S kernels -B build/asan $(SANITIZING) -DQIG_SANITIZE=address,undefined
+	$(IN_DEV) cmake -S kernels -B build/asan $(SANITIZING) -DQIG_SANITIZE=address,undefined,float-cast-overflow
 	$(IN_DEV) cmake --build build/asan
 	$(IN_DEV) ctest --test-dir build/asan --output-on-failure --no-tests=error
 	$(call SANITIZED,asan) ASAN_OPTIONS=detect_leaks=0 $(BIN)/python -m pytest -q -m "not slow" tests/kernels tests/runtime

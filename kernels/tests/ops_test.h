@@ -36,6 +36,13 @@ static void end_case(void) {
 /* |got - want| <= tol, written so that a NaN on either side fails. */
 #define CHECK_NEAR(got, want, tol, ...) CHECK(!!(fabs((double)(got) - (double)(want)) <= (double)(tol)), __VA_ARGS__)
 
+/* Whether the arguments [seed [kernel set ...]] ask for a set: for all where none is named. */
+static inline int asked_for(const char *isa, int argc, char **argv) {
+    int found = argc <= 2;
+    for (int i = 2; i < argc; i++) found |= !strcmp(argv[i], isa);
+    return found;
+}
+
 static uint64_t rng_state;
 
 static uint32_t rng(void) { /* splitmix64 */
@@ -71,19 +78,19 @@ static void *guarded(size_t bytes) {
     return data;
 }
 
-static void release_buffers(void) {
+static inline void release_buffers(void) {
     while (n_buffers) {
         n_buffers--;
         munmap(buffers[n_buffers].base, buffers[n_buffers].bytes);
     }
 }
 
-static void *guarded_copy(const void *from, size_t bytes) {
+static inline void *guarded_copy(const void *from, size_t bytes) {
     void *p = guarded(bytes);
     memcpy(p, from, bytes);
     return p;
 }
 
-static int same_bits(float a, float b) { return !memcmp(&a, &b, sizeof a) || (isnan(a) && isnan(b)); }
+static inline int same_bits(float a, float b) { return !memcmp(&a, &b, sizeof a) || (isnan(a) && isnan(b)); }
 
 #endif

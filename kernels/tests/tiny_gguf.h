@@ -79,55 +79,96 @@ static inline void tiny_tokens(tiny_file *f) {
     for (int i = 0; i < TINY_MERGES; i++) tiny_text(f, tiny_merges[i]);
 }
 
-/* The whole file; free f.p. alignment: a power of two, 8 or more. */
-static inline tiny_file tiny_model(uint32_t alignment) {
+typedef struct { const char *name; uint64_t rows, cols; uint32_t type; } tiny_tensor; /* rows 0: a vector; types as in a file */
+enum { TINY_F32 = 0, TINY_Q4_0 = 2, TINY_Q8_0 = 8 };
+
+static inline uint64_t tiny_bytes(const tiny_tensor *t) {
+    const uint64_t n = (t->rows ? t->rows : 1) * t->cols;
+    return t->type == TINY_F32 ? 4 * n : n / 32 * (t->type == TINY_Q4_0 ? 18 : 34);
+}
+
+static inline tiny_file tiny_begin(void) {
     tiny_file f = {0};
     tiny_put(&f, "GGUF", 4);
     tiny_u32(&f, 3);
-    tiny_put(&f, NULL, 16); /* counts, filled in below */
-    tiny_kv_str(&f, "general.architecture", "qig");
+    tiny_put(&f, NULL, 16); /* counts, filled in by tiny_end */
+    return f;
+}
+
+static inline tiny_file tiny_end(tiny_file f) {
+    const uint64_t counts[2] = {f.n_tensors, f.n_kv};
+    memcpy(f.p + 8, counts, sizeof counts);
+    return f;
+}
+
+static inline tiny_file tiny_open(const char *architecture, uint32_t alignment) {
+    tiny_file f = tiny_begin();
+    tiny_kv_str(&f, "general.architecture", architecture);
     tiny_kv_str(&f, "general.name", "tiny");
     tiny_kv_u32(&f, "general.alignment", alignment);
-    static const struct { const char *key; uint32_t v; } ints[] = {
-        {"qig.context_length", 64}, {"qig.embedding_length", 32}, {"qig.block_count", 1}, {"qig.feed_forward_length", 32},
+    return f;
+}
+
+/* The keys that every model of architecture qig has, two query heads of 16 and one key/value head; hidden: units of the feed-forward. */
+static inline void tiny_qig_keys(tiny_file *f, uint32_t context, uint32_t blocks, uint32_t hidden, float margin, const char *state) {
+    const struct { const char *key; uint32_t v; } ints[] = {
+        {"qig.context_length", context}, {"qig.embedding_length", 32}, {"qig.block_count", blocks}, {"qig.feed_forward_length", hidden},
         {"qig.attention.head_count", 2}, {"qig.attention.head_count_kv", 1}, {"qig.attention.key_length", 16},
-        {"qig.attention.value_length", 16}, {"qig.basin_length", 32}, {"qig.head_rank", 0},
-        {"tokenizer.ggml.eos_token_id", TINY_EOS}, {"tokenizer.ggml.eot_token_id", TINY_EOT}};
-    static const struct { const char *key; float v; } floats[] = {
+        {"qig.attention.value_length", 16}, {"qig.basin_length", 32}, {"qig.head_rank", 0}};
+    const struct { const char *key; float v; } floats[] = {
         {"qig.attention.layer_norm_rms_epsilon", 1e-5f}, {"qig.rope.freq_base", 10000}, {"qig.coupling.beta", 0.43f}, {"qig.coupling.ref", 128},
-        {"qig.coupling.min", 0.25f}, {"qig.coupling.max", 4}, {"qig.coupling.kappa_0", 64}, {"qig.gate.threshold", 0}, {"qig.gate.margin", 0}};
+        {"qig.coupling.min", 0.25f}, {"qig.coupling.max", 4}, {"qig.coupling.kappa_0", 64}, {"qig.gate.threshold", 0}, {"qig.gate.margin", margin}};
+    for (size_t i = 0; i < sizeof ints / sizeof *ints; i++) tiny_kv_u32(f, ints[i].key, ints[i].v);
+    for (size_t i = 0; i < sizeof floats / sizeof *floats; i++) tiny_kv_f32(f, floats[i].key, floats[i].v);
+    tiny_kv_str(f, "qig.attention.state", state);
+    tiny_kv_str(f, "qig.attention.metric", "bures");
+}
+
+/* The vocabulary and the chat format. */
+static inline void tiny_words(tiny_file *f) {
     static const struct { const char *key, *v; } texts[] = {
-        {"qig.attention.state", "pure"}, {"qig.attention.metric", "bures"}, {"qig.chat.system", "<|system|>"}, {"qig.chat.user", "<|user|>"},
-        {"qig.chat.assistant", "<|assistant|>"}, {"qig.chat.end", "<|end|>"}, {"tokenizer.ggml.model", "gpt2"}, {"tokenizer.ggml.pre", "gpt-2"}};
-    for (size_t i = 0; i < sizeof ints / sizeof *ints; i++) tiny_kv_u32(&f, ints[i].key, ints[i].v);
-    for (size_t i = 0; i < sizeof floats / sizeof *floats; i++) tiny_kv_f32(&f, floats[i].key, floats[i].v);
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) tiny_kv_str(&f, texts[i].key, texts[i].v);
-    tiny_tokens(&f);
-    /* name, rows (0: a vector), columns; Q4_0 rows of 32 take 18 bytes, F32 vectors 4 a value. The temperatures come first in the data. */
-    static const struct { const char *name; uint64_t rows, cols; } tensors[] = {
-        {"blk.0.attn_temp.weight", 0, 2}, {"token_embd.weight", TINY_VOCAB, 32}, {"basin_proj.weight", 32, 32}, {"blk.0.attn_norm.weight", 0, 32},
-        {"blk.0.attn_q.weight", 32, 32}, {"blk.0.attn_k.weight", 16, 32}, {"blk.0.attn_v.weight", 16, 32}, {"blk.0.attn_output.weight", 32, 32},
-        {"blk.0.ffn_norm.weight", 0, 32}, {"blk.0.ffn_up.weight", 32, 32}, {"blk.0.ffn_down.weight", 32, 32}, {"output_norm.weight", 0, 32},
-        {"output_down.weight", 32, 32}};
+        {"qig.chat.system", "<|system|>"}, {"qig.chat.user", "<|user|>"}, {"qig.chat.assistant", "<|assistant|>"}, {"qig.chat.end", "<|end|>"},
+        {"tokenizer.ggml.model", "gpt2"}, {"tokenizer.ggml.pre", "gpt-2"}};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) tiny_kv_str(f, texts[i].key, texts[i].v);
+    tiny_kv_u32(f, "tokenizer.ggml.eos_token_id", TINY_EOS);
+    tiny_kv_u32(f, "tokenizer.ggml.eot_token_id", TINY_EOT);
+    tiny_tokens(f);
+}
+
+/* The tensors, all zero, after all keys: the whole file. */
+static inline tiny_file tiny_close(tiny_file f, const tiny_tensor *tensors, size_t n, uint32_t alignment) {
     uint64_t offset = 0;
-    for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++) {
-        tiny_text(&f, tensors[i].name);
-        tiny_u32(&f, tensors[i].rows ? 2 : 1);
-        tiny_u64(&f, tensors[i].cols);
-        if (tensors[i].rows) tiny_u64(&f, tensors[i].rows);
-        tiny_u32(&f, tensors[i].rows ? 2 : 0);
+    for (const tiny_tensor *t = tensors; t < tensors + n; t++) {
+        tiny_text(&f, t->name);
+        tiny_u32(&f, t->rows ? 2 : 1);
+        tiny_u64(&f, t->cols);
+        if (t->rows) tiny_u64(&f, t->rows);
+        tiny_u32(&f, t->type);
         tiny_u64(&f, offset);
-        uint64_t bytes = tensors[i].rows ? tensors[i].rows * 18 : tensors[i].cols * 4;
-        offset += (bytes + alignment - 1) / alignment * alignment;
+        offset += (tiny_bytes(t) + alignment - 1) / alignment * alignment;
         f.n_tensors++;
     }
     tiny_put(&f, NULL, (alignment - f.n % alignment) % alignment);
     f.data = f.n;
     tiny_put(&f, NULL, offset);
-    const float temps[2] = {0.1f, 0.2f};
+    return tiny_end(f);
+}
+
+/* The whole file; free f.p. alignment: a power of two, 8 or more. */
+static inline tiny_file tiny_model(uint32_t alignment) {
+    /* The temperatures come first in the data. */
+    static const tiny_tensor tensors[] = {
+        {"blk.0.attn_temp.weight", 0, 2, TINY_F32}, {"token_embd.weight", TINY_VOCAB, 32, TINY_Q4_0}, {"basin_proj.weight", 32, 32, TINY_Q4_0},
+        {"blk.0.attn_norm.weight", 0, 32, TINY_F32}, {"blk.0.attn_q.weight", 32, 32, TINY_Q4_0}, {"blk.0.attn_k.weight", 16, 32, TINY_Q4_0},
+        {"blk.0.attn_v.weight", 16, 32, TINY_Q4_0}, {"blk.0.attn_output.weight", 32, 32, TINY_Q4_0}, {"blk.0.ffn_norm.weight", 0, 32, TINY_F32},
+        {"blk.0.ffn_up.weight", 32, 32, TINY_Q4_0}, {"blk.0.ffn_down.weight", 32, 32, TINY_Q4_0}, {"output_norm.weight", 0, 32, TINY_F32},
+        {"output_down.weight", 32, 32, TINY_Q4_0}};
+    static const float temps[2] = {0.1f, 0.2f};
+    tiny_file f = tiny_open("qig", alignment);
+    tiny_qig_keys(&f, 64, 1, 32, 0, "pure");
+    tiny_words(&f);
+    f = tiny_close(f, tensors, sizeof tensors / sizeof *tensors, alignment);
     memcpy(f.p + f.data, temps, sizeof temps);
-    const uint64_t counts[2] = {f.n_tensors, f.n_kv};
-    memcpy(f.p + 8, counts, sizeof counts);
     return f;
 }
 

@@ -20,20 +20,6 @@ enum {
     TINY_FIRST = TINY_BYTES + 256,
 };
 
-static inline tiny_file tiny_begin(void) {
-    tiny_file f = {0};
-    tiny_put(&f, "GGUF", 4);
-    tiny_u32(&f, 3);
-    tiny_put(&f, NULL, 16); /* counts, filled in by tiny_end */
-    return f;
-}
-
-static inline tiny_file tiny_end(tiny_file f) {
-    const uint64_t counts[2] = {0, f.n_kv};
-    memcpy(f.p + 8, counts, sizeof counts);
-    return f;
-}
-
 /* tiny_gguf.h's bytes, merges and control tokens, cut as pre says, with a chat template. */
 static inline tiny_file tiny_ranked(const char *pre, const char *template) {
     tiny_file f = tiny_begin();

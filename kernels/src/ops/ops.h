@@ -3,6 +3,8 @@
  * A kernel is stateless: no allocation, no threads, no globals. Integer parts are exact in every ISA; floats of one (row, token) do not
  * depend on n, on the row range or on the thread count, so that prefill equals decode bit for bit inside one ISA. `ref` (scalar C) is the
  * oracle and defines every rounding. One line a kernel in kernels.inc: QIG_KERNEL(op, contract, isa).
+ * NaN and infinity: what depends on one comes out as in ref, NaN, an infinity of that sign or a number; of a product or sum with quantized weights an infinity
+ * leaves only that it is not finite. What does not depend on it keeps every bit. Sums that leave float32 on their way are not held to ref, whose are wider.
  * Names: qig_<op>[_<types>]__<isa>, e.g. qig_matmul_q4_0__avx2.
  */
 #ifndef QIG_OPS_H
@@ -45,11 +47,11 @@ typedef void qig_matmul_fn(const void *w, size_t w_stride, const void *x, size_t
  * at y[c], 0 where n = 0. q4_0, q8_0: col0 and col1 are multiples of 32. The sum of a column runs over i in order, whatever the range. */
 typedef void qig_sum_rows_fn(const void *w, size_t w_stride, const int32_t *units, const float *a, int n, float *y, int col0, int col1);
 
-/* y[i] = x[i] g[i] / sqrt(mean(x^2) + eps) */
+/* y[i] = x[i] g[i] / sqrt(mean(x^2) + eps); 0 where the squares leave float32 (x about 1e19), but in ref */
 typedef void qig_rmsnorm_fn(const float *x, const float *g, float *y, int d, float eps);
 /* x[i] = max(x[i], 0)^2 */
 typedef void qig_relu2_fn(float *x, int n);
-/* x[i] = x[i] gate[i] / (1 + exp(-gate[i])) */
+/* x[i] = x[i] gate[i] / (1 + exp(-gate[i])); NaN for a gate of -inf */
 typedef void qig_swiglu_fn(float *x, const float *gate, int n);
 /* y[i] += x[i]; returns nothing */
 typedef void qig_add_fn(float *y, const float *x, int n);
@@ -79,7 +81,7 @@ typedef struct {
 /* In place: o[j], j = 0..n-1 oldest first, the query's own key last, becomes the unnormalised weight
  *   d = sqrt(max(0, 2 (1 - o)) + 1e-6)  (fisher_rao: 2 asin(min(d, 2) / 2)),  s = -scale d - slope age_j,  a = exp(s - max s) or 0 where the gate
  * cuts; the own pair (j = n - 1) is never cut, and max s runs over all n pairs that the absolute gate lets through.
- * Returns the number of pairs let through; *sum = sum a, *sum2 = sum a^2. */
+ * Returns the number of pairs let through; *sum = sum a, *sum2 = sum a^2. An overlap of inf counts as one of 1, one of -inf is farther than all others. */
 typedef int qig_score_fn(float *o, int n, const qig_score_params *p, float *sum, float *sum2);
 
 /* In place: n dot products become unnormalised weights, a[j] = exp(scale o[j] - max_j scale o[j]), scale > 0; *sum = sum a, *sum2 = sum a^2. A NaN leaves

@@ -11,6 +11,7 @@
 #include "ops.h"
 
 #include <math.h>
+#include <string.h>
 
 /* least overlap = QIG_SIFT_NEAR - QIG_SIFT_HALF D^2, D the distance that is left: 1 + 1e-6 / 2, less 4e-6; and 1/2, more 4e-6 of it */
 #define QIG_SIFT_NEAR 0.9999965f
@@ -34,5 +35,19 @@ static inline int qig_sift_tail(int n) { return (n - 1) % QIG_SKETCH_BLOCK + 1; 
 
 /* Age of key j < n - 1. */
 static inline int qig_sift_age(const qig_score_params *p, int n, int j) { return p->positions ? p->position - p->positions[j] : n - 1 - j; }
+
+/* Reads the last `tail` keys, overlaps and numbers of which go to o and rows; overlaps and ages also to overlap and age, 0 past the tail. */
+static inline void qig_sift_read_tail(const qig_sift_keys *in, const qig_score_params *p, qig_overlap_i8_fn *overlap_i8, int tail, float *o, int32_t *rows,
+                                      float overlap[QIG_SKETCH_BLOCK], float age[QIG_SKETCH_BLOCK]) {
+    const int first = in->n - tail;
+    memset(overlap, 0, QIG_SKETCH_BLOCK * sizeof *overlap);
+    memset(age, 0, QIG_SKETCH_BLOCK * sizeof *age);
+    overlap_i8(in->q, in->qs, in->k + (size_t)first * in->k_stride, in->k_stride, in->ks + first, in->c, tail, overlap);
+    memcpy(o + first, overlap, (size_t)tail * sizeof *o);
+    for (int j = 0; j < tail; j++) {
+        rows[first + j] = first + j;
+        if (j < tail - 1) age[j] = (float)qig_sift_age(p, in->n, first + j);
+    }
+}
 
 #endif

@@ -7,23 +7,8 @@
  * Floats: lane l runs acc = fma(w, x, acc) over k = l, l + 8, ... in order (a last partial step is filled with zeros), then one fixed horizontal sum:
  * the tile does not show in the result.
  */
+#include "../tiles.h"
 #include "simd.h"
-
-#include <string.h>
-
-QIG_INLINE __m256 load_f32(const void *p, int m) {
-    if (m == 8) return _mm256_loadu_ps(p);
-    float v[8] = {0};
-    memcpy(v, p, sizeof v[0] * (size_t)m);
-    return _mm256_loadu_ps(v);
-}
-
-QIG_INLINE __m256 load_f16(const void *p, int m) {
-    if (m == 8) return _mm256_cvtph_ps(_mm_loadu_si128(p));
-    uint16_t v[8] = {0};
-    memcpy(v, p, sizeof v[0] * (size_t)m);
-    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)v));
-}
 
 /* One step of m <= 8 values (m == 8 is constant where it counts) of four rows and one or two columns. */
 #define STEP4(load, m)                                                               \
@@ -42,10 +27,11 @@ QIG_INLINE __m256 load_f16(const void *p, int m) {
         }                                                                            \
     }
 
-#define MATMUL(type, element)                                                                                                                     \
-    QIG_INLINE void tile4_##type(const int two, const size_t ahead, const char *w, size_t w_stride, const char *x, size_t x_stride, float *y,      \
+#define TILES(type, element)                                                                                                                      \
+    QIG_INLINE void tile4_##type(const int cols, const size_t ahead, const char *w, size_t w_stride, const char *x, size_t x_stride, float *y,      \
                                  size_t y_stride, int k) {                                                                                        \
         quad acc0 = quad_zero(), acc1 = quad_zero();                                                                                              \
+        const int two = cols == 2;                                                                                                                \
         uintptr_t next = (uintptr_t)w;                                                                                                            \
         for (; k >= 8; k -= 8, w += 8 * sizeof(element), x += 8 * sizeof(float)) {                                                                \
             if (ahead) { /* a step reads 4 * 8 elements: one line of halves, two of floats */                                                      \
@@ -60,28 +46,14 @@ QIG_INLINE __m256 load_f16(const void *p, int m) {
         if (two) _mm_storeu_ps(y + y_stride, sum8x4(acc1));                                                                                       \
     }                                                                                                                                             \
                                                                                                                                                   \
-    static float row_##type(const char *w, const char *x, int k) {                                                                                \
+    static void tile1_##type(const char *w, const char *x, float *y, int k) {                                                                     \
         __m256 acc = _mm256_setzero_ps();                                                                                                         \
         for (; k >= 8; k -= 8, w += 8 * sizeof(element), x += 8 * sizeof(float)) acc = _mm256_fmadd_ps(load_##type(w, 8), load_f32(x, 8), acc);   \
         if (k) acc = _mm256_fmadd_ps(load_##type(w, k), load_f32(x, k), acc);                                                                     \
-        return sum8(acc);                                                                                                                         \
-    }                                                                                                                                             \
-                                                                                                                                                  \
-    void qig_matmul_##type##__avx2(const void *w, size_t w_stride, const void *x, size_t x_stride, float *y, size_t y_stride, int k, int row0,     \
-                                   int row1, int n) {                                                                                             \
-        const char *wp = (const char *)w + (size_t)row0 * w_stride;                                                                               \
-        const size_t ahead = prefetch_distance(w_stride);                                                                                         \
-        int r = row0;                                                                                                                             \
-        for (; r + 4 <= row1; r += 4, wp += 4 * w_stride) {                                                                                       \
-            const char *xp = x;                                                                                                                   \
-            float *yp = y + r;                                                                                                                    \
-            int c = 0;                                                                                                                            \
-            for (; c + 2 <= n; c += 2, xp += 2 * x_stride, yp += 2 * y_stride) tile4_##type(1, c ? 0 : ahead, wp, w_stride, xp, x_stride, yp, y_stride, k);   \
-            if (c < n) tile4_##type(0, c ? 0 : ahead, wp, w_stride, xp, x_stride, yp, y_stride, k);                                                       \
-        }                                                                                                                                         \
-        for (; r < row1; r++, wp += w_stride)                                                                                                     \
-            for (int c = 0; c < n; c++) y[(size_t)c * y_stride + (size_t)r] = row_##type(wp, (const char *)x + (size_t)c * x_stride, k);          \
+        *y = sum8(acc);                                                                                                                           \
     }
 
-MATMUL(f16, uint16_t)
-MATMUL(f32, float)
+TILES(f16, uint16_t)
+TILES(f32, float)
+QIG_MATMUL_BY_FOURS(qig_matmul_f16__avx2, tile4_f16, tile1_f16, k)
+QIG_MATMUL_BY_FOURS(qig_matmul_f32__avx2, tile4_f32, tile1_f32, k)

@@ -8,6 +8,7 @@
  * Integers: nibbles stay unsigned for maddubs (four products <= 4 * 15 * 127), 8 a is subtracted in 16 bits, pairs are added into int32: exact.
  * Floats: per lane acc = fma(float(lane), d_w d_a, acc) over the steps in order, then one fixed horizontal sum: the tile does not show in the result.
  */
+#include "../tiles.h"
 #include "simd.h"
 
 typedef struct {
@@ -94,7 +95,9 @@ QIG_INLINE void tile4(const int cols, const size_t ahead, const char *w, size_t 
     if (cols == 2) _mm_storeu_ps(y + y_stride, sum8x4(acc1));
 }
 
-static void tile1(const qig_block_q4_0 *w, const qig_block_a8 *x, float *y, int blocks) {
+static void tile1(const void *row, const void *column, float *y, int blocks) {
+    const qig_block_q4_0 *w = row;
+    const qig_block_a8 *x = column;
     __m256 acc = _mm256_setzero_ps();
     for (; blocks >= 2; blocks -= 2, w += 2, x += 2) {
         const pair_a8 a = load_a8(x, 1);
@@ -109,18 +112,4 @@ static void tile1(const qig_block_q4_0 *w, const qig_block_a8 *x, float *y, int 
     *y = sum8(acc);
 }
 
-void qig_matmul_q4_0__avx2(const void *w, size_t w_stride, const void *x, size_t x_stride, float *y, size_t y_stride, int k, int row0, int row1, int n) {
-    const int blocks = k / 32;
-    const char *wp = (const char *)w + (size_t)row0 * w_stride;
-    const size_t ahead = prefetch_distance(w_stride);
-    int r = row0;
-    for (; r + 4 <= row1; r += 4, wp += 4 * w_stride) {
-        const char *xp = x;
-        float *yp = y + r;
-        int c = 0;
-        for (; c + 2 <= n; c += 2, xp += 2 * x_stride, yp += 2 * y_stride) tile4(2, c ? 0 : ahead, wp, w_stride, xp, x_stride, yp, y_stride, blocks);
-        if (c < n) tile4(1, c ? 0 : ahead, wp, w_stride, xp, x_stride, yp, y_stride, blocks);
-    }
-    for (; r < row1; r++, wp += w_stride)
-        for (int c = 0; c < n; c++) tile1((const void *)wp, (const void *)((const char *)x + (size_t)c * x_stride), y + (size_t)c * y_stride + r, blocks);
-}
+QIG_MATMUL_BY_FOURS(qig_matmul_q4_0__avx2, tile4, tile1, k / 32)

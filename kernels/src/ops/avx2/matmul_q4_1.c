@@ -7,6 +7,7 @@
  * Integers: nibbles stay unsigned for maddubs (two products <= 2 * 15 * 127), pairs are added into int32: exact.
  * Floats: per lane acc = fma(float(products), d_w d_a, acc), then fma(float(activations), m_w d_a, acc), block after block; one fixed horizontal sum.
  */
+#include "../tiles.h"
 #include "simd.h"
 
 typedef struct {
@@ -32,30 +33,16 @@ QIG_INLINE __m256 step(row_q4_1 w, const qig_block_a8 *x, __m256 acc) {
     return _mm256_fmadd_ps(all, _mm256_mul_ps(w.m, da), _mm256_fmadd_ps(products, _mm256_mul_ps(w.d, da), acc));
 }
 
-void qig_matmul_q4_1__avx2(const void *w, size_t w_stride, const void *x, size_t x_stride, float *y, size_t y_stride, int k, int row0, int row1, int n) {
-    const int blocks = k / 32;
-    for (int r = row0; r < row1; r++) {
-        const qig_block_q4_1 *wb = (const void *)((const char *)w + (size_t)r * w_stride);
-        int c = 0;
-        for (; c + 2 <= n; c += 2) {
-            const qig_block_a8 *x0 = (const void *)((const char *)x + (size_t)c * x_stride), *x1 = (const void *)((const char *)x + (size_t)(c + 1) * x_stride);
-            __m256 acc0 = _mm256_setzero_ps(), acc1 = acc0;
-            for (int b = 0; b < blocks; b++) {
-                const row_q4_1 row = load_row(wb + b);
-                acc0 = step(row, x0 + b, acc0);
-                acc1 = step(row, x1 + b, acc1);
-            }
-            y[(size_t)c * y_stride + (size_t)r] = sum8(acc0);
-            y[(size_t)(c + 1) * y_stride + (size_t)r] = sum8(acc1);
-        }
-        if (c < n) {
-            const qig_block_a8 *x0 = (const void *)((const char *)x + (size_t)c * x_stride);
-            __m256 acc = _mm256_setzero_ps();
-            for (int b = 0; b < blocks; b++) {
-                prefetch(wb + b, 2048);
-                acc = step(load_row(wb + b), x0 + b, acc);
-            }
-            y[(size_t)c * y_stride + (size_t)r] = sum8(acc);
-        }
+QIG_INLINE void tile(const int cols, const qig_block_q4_1 *w, const qig_block_a8 *x0, const qig_block_a8 *x1, float *y0, float *y1, int blocks) {
+    __m256 acc0 = _mm256_setzero_ps(), acc1 = acc0;
+    for (; blocks; blocks--, w++, x0++, x1++) {
+        if (cols == 1) prefetch(w, 2048);
+        const row_q4_1 row = load_row(w);
+        acc0 = step(row, x0, acc0);
+        if (cols == 2) acc1 = step(row, x1, acc1);
     }
+    *y0 = sum8(acc0);
+    if (cols == 2) *y1 = sum8(acc1);
 }
+
+QIG_MATMUL_BY_ROWS(qig_matmul_q4_1__avx2, tile, k / 32)

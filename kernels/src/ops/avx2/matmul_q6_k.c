@@ -8,6 +8,7 @@
  * int32: exact.
  * Floats: per lane acc = fma(float(lane), d_w d_a, acc) over the groups of 32 in order, then one fixed horizontal sum.
  */
+#include "../tiles.h"
 #include "simd.h"
 
 /* Weights 32 (4 half + j) .. + 32 of a block as 0..63; j is constant in every call. */
@@ -35,7 +36,7 @@ QIG_INLINE __m256 step(__m256i q, __m256i scales, float d, const qig_block_a8 *x
         if (cols == 2) acc1 = step(q, s, d, x1 + 4 * half + (j), acc1);       \
     }
 
-QIG_INLINE void tile(const int cols, const qig_block_q6_k *w, const qig_block_a8 *x0, const qig_block_a8 *x1, int blocks, float *y0, float *y1) {
+QIG_INLINE void tile(const int cols, const qig_block_q6_k *w, const qig_block_a8 *x0, const qig_block_a8 *x1, float *y0, float *y1, int blocks) {
     __m256 acc0 = _mm256_setzero_ps(), acc1 = acc0;
     for (; blocks; blocks--, w++, x0 += 8, x1 += 8) {
         const float d = _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(w->d)));
@@ -51,14 +52,4 @@ QIG_INLINE void tile(const int cols, const qig_block_q6_k *w, const qig_block_a8
     if (cols == 2) *y1 = sum8(acc1);
 }
 
-void qig_matmul_q6_k__avx2(const void *w, size_t w_stride, const void *x, size_t x_stride, float *y, size_t y_stride, int k, int row0, int row1, int n) {
-    const int blocks = k / 256;
-    for (int r = row0; r < row1; r++) {
-        const void *row = (const char *)w + (size_t)r * w_stride;
-        const char *xp = x;
-        float *yp = y + r;
-        int c = 0;
-        for (; c + 2 <= n; c += 2, xp += 2 * x_stride, yp += 2 * y_stride) tile(2, row, (const void *)xp, (const void *)(xp + x_stride), blocks, yp, yp + y_stride);
-        if (c < n) tile(1, row, (const void *)xp, (const void *)xp, blocks, yp, NULL);
-    }
-}
+QIG_MATMUL_BY_ROWS(qig_matmul_q6_k__avx2, tile, k / 256)

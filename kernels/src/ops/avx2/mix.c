@@ -17,13 +17,6 @@ QIG_INLINE __m256 load_i8(const int8_t *p, int m) {
     return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_cvtsi64_si128(v)));
 }
 
-QIG_INLINE __m256 load_f32(const float *p, int m) {
-    if (m == 8) return _mm256_loadu_ps(p);
-    float v[8] = {0};
-    memcpy(v, p, sizeof v[0] * (size_t)m);
-    return _mm256_loadu_ps(v);
-}
-
 #define FMA4(load, acc, row)                                  \
     acc.r0 = _mm256_fmadd_ps(w, load((row), 8), acc.r0);      \
     acc.r1 = _mm256_fmadd_ps(w, load((row) + 8, 8), acc.r1);  \

@@ -8,13 +8,6 @@
  */
 #include "dots.h"
 
-QIG_INLINE __m256 load_f32(const float *p, int m) {
-    if (m == 8) return _mm256_loadu_ps(p);
-    float v[8] = {0};
-    memcpy(v, p, sizeof v[0] * (size_t)m);
-    return _mm256_loadu_ps(v);
-}
-
 /* min(1, v) of the first m of four lanes; min returns its second operand when one is NaN. */
 QIG_INLINE void store_overlaps(float *o, __m128 v, int m) {
     v = _mm_min_ps(_mm_set1_ps(1.0f), v);

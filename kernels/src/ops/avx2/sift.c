@@ -87,17 +87,10 @@ QIG_INLINE float top8(__m256 v) {
     return _mm_cvtss_f32(_mm_max_ss(t, _mm_shuffle_ps(t, t, 1)));
 }
 
-/* The highest score of the last `tail` keys, overlaps and numbers of which go to o and rows. */
+/* The highest score of the last `tail` keys, which are read (sift.h). */
 static __m256 read_tail(const query *x, int tail, float *o, int32_t *rows) {
-    const qig_sift_keys *in = x->in;
-    const int first = in->n - tail;
-    float overlap[BLOCK] = {0}, age[BLOCK] = {0};
-    qig_overlap_i8__avx2(in->q, in->qs, in->k + (size_t)first * in->k_stride, in->k_stride, in->ks + first, in->c, tail, overlap);
-    memcpy(o + first, overlap, (size_t)tail * sizeof *o);
-    for (int j = 0; j < tail; j++) {
-        rows[first + j] = first + j;
-        age[j] = j < tail - 1 ? (float)qig_sift_age(x->p, in->n, first + j) : 0.0f;
-    }
+    float overlap[BLOCK], age[BLOCK];
+    qig_sift_read_tail(x->in, x->p, qig_overlap_i8__avx2, tail, o, rows, overlap, age);
     __m256 top = _mm256_set1_ps(-INFINITY);
     for (int h = 0; h < BLOCK; h += HALF) {
         const __m256i lane = _mm256_add_epi32(_mm256_set1_epi32(h), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)), own = _mm256_set1_epi32(tail - 1);

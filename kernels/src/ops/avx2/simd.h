@@ -8,6 +8,7 @@
 #include "../kernels.h"
 
 #include <immintrin.h>
+#include <string.h>
 
 #define QIG_INLINE static inline __attribute__((always_inline))
 
@@ -19,6 +20,21 @@ typedef struct {
 QIG_INLINE quad quad_zero(void) {
     const __m256 z = _mm256_setzero_ps();
     return (quad){z, z, z, z};
+}
+
+/* m <= 8 floats, or halves as floats, the rest 0; m == 8 is constant where it counts. */
+QIG_INLINE __m256 load_f32(const void *p, int m) {
+    if (m == 8) return _mm256_loadu_ps(p);
+    float v[8] = {0};
+    memcpy(v, p, sizeof v[0] * (size_t)m);
+    return _mm256_loadu_ps(v);
+}
+
+QIG_INLINE __m256 load_f16(const void *p, int m) {
+    if (m == 8) return _mm256_cvtph_ps(_mm_loadu_si128(p));
+    uint16_t v[8] = {0};
+    memcpy(v, p, sizeof v[0] * (size_t)m);
+    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)v));
 }
 
 QIG_INLINE __m128 fold(__m256 v) { return _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1)); }

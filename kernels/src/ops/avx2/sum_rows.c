@@ -8,22 +8,8 @@
  * Rows lie apart, so no hardware prefetcher finds the next: the list does. Q4_0 takes nibbles from 32-bit lanes, without shuffles; that leaves the
  * columns of a block in another order, in which y is kept until the last row.
  */
+#include "../sum_rows.h"
 #include "simd.h"
-
-#include <string.h>
-
-typedef struct {
-    const char *r0, *r1, *r2, *r3; /* of a tile of one row, r0 four times */
-} rows4;
-
-QIG_INLINE rows4 rows_of(const char *w, size_t w_stride, const int32_t *units, const int four) {
-    const char *first = w + (size_t)units[0] * w_stride;
-    if (!four) return (rows4){first, first, first, first};
-    return (rows4){first, w + (size_t)units[1] * w_stride, w + (size_t)units[2] * w_stride, w + (size_t)units[3] * w_stride};
-}
-
-/* How many rows ahead are fetched: tiles until 2 KB are under way; more helped nothing where the list is short. */
-QIG_INLINE int rows_ahead(size_t bytes) { return 4 * (int)(1 + 2048 / (4 * bytes + 1)); }
 
 QIG_INLINE void prefetch4(rows4 next, size_t at) {
     prefetch(next.r0, at);
@@ -135,23 +121,9 @@ QIG_INLINE void tile_q8(rows4 r, rows4 next, __m128 a, float *y, int blocks, con
 
 /* --- f16, f32 -------------------------------------------------------------------------------------------------------------------------- */
 
-/* m <= 8 values, the rest 0; m == 8 is constant where it counts. */
-QIG_INLINE __m256 load_f32(const char *p, int m) {
-    float v[8] = {0};
-    if (m == 8) return _mm256_loadu_ps((const float *)(const void *)p);
-    memcpy(v, p, sizeof v[0] * (size_t)m);
-    return _mm256_loadu_ps(v);
-}
-
-QIG_INLINE __m256 load_f16(const char *p, int m) {
-    uint16_t v[8] = {0};
-    if (m < 8) memcpy(v, p, sizeof v[0] * (size_t)m);
-    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(m == 8 ? (const void *)p : (const void *)v)));
-}
-
 #define STEP(load, m)                                                                         \
     {                                                                                         \
-        __m256 acc = _mm256_fmadd_ps(load(r.r0 + at, m), a0, load_f32((const char *)y, m));   \
+        __m256 acc = _mm256_fmadd_ps(load(r.r0 + at, m), a0, load_f32(y, m));   \
         if (four) {                                                                           \
             acc = _mm256_fmadd_ps(load(r.r1 + at, m), a1, acc);                               \
             acc = _mm256_fmadd_ps(load(r.r2 + at, m), a2, acc);                               \
@@ -176,27 +148,7 @@ QIG_INLINE __m256 load_f16(const char *p, int m) {
 TILE_PLAIN(f16, uint16_t)
 TILE_PLAIN(f32, float)
 
-QIG_INLINE void leave(float *y, int steps) { (void)y, (void)steps; }
-
-/* --- the list: `width` columns are one step of `bytes` in a row -------------------------------------------------------------------------- */
-
-#define SUM_ROWS(type, tile, width, bytes, finish)                                                                                                \
-    void qig_sum_rows_##type##__avx2(const void *w, size_t w_stride, const int32_t *units, const float *a, int n, float *y, int col0, int col1) { \
-        const int steps = (col1 - col0) / (width), ahead = rows_ahead((size_t)steps * (bytes));                                                   \
-        const char *base = (const char *)w + (size_t)(col0 / (width)) * (bytes);                                                                  \
-        y += col0;                                                                                                                                \
-        memset(y, 0, sizeof *y * (size_t)(col1 - col0));                                                                                          \
-        int i = 0;                                                                                                                                \
-        for (; i + 4 <= n; i += 4) {                                                                                                              \
-            const int then = i + ahead + 4 <= n ? i + ahead : n - 4;                                                                              \
-            tile(rows_of(base, w_stride, units + i, 1), rows_of(base, w_stride, units + then, 1), _mm_loadu_ps(a + i), y, steps, 1);               \
-        }                                                                                                                                         \
-        for (; i < n; i++) {                                                                                                                      \
-            const rows4 r = rows_of(base, w_stride, units + i, 0);                                                                                \
-            tile(r, r, _mm_set1_ps(a[i]), y, steps, 0);                                                                                           \
-        }                                                                                                                                         \
-        finish(y, steps);                                                                                                                         \
-    }
+#define SUM_ROWS(type, tile, width, bytes, finish) QIG_SUM_ROWS(qig_sum_rows_##type##__avx2, tile, _mm_loadu_ps, _mm_set1_ps, width, bytes, finish)
 
 SUM_ROWS(q4_0, tile_q4, 32, Q4, order_q4)
 SUM_ROWS(q8_0, tile_q8, 32, Q8, leave)

@@ -7,6 +7,7 @@
  * Integers: four products a lane in int16 (<= 4 * 15 * 127), widened and added into int32: exact.
  * Floats: per lane acc = fma(float(products), d_w d_a, acc), then fma(float(activations), m_w d_a, acc), block after block; one fixed horizontal sum.
  */
+#include "../tiles.h"
 #include "simd.h"
 
 typedef struct {
@@ -29,30 +30,16 @@ QIG_INLINE float32x4_t step(row_q4_1 w, const qig_block_a8 *x, float32x4_t acc) 
     return vfmaq_n_f32(acc, vcvtq_f32_s32(vpaddlq_s16(all)), w.m * x->d);
 }
 
-void qig_matmul_q4_1__neon(const void *w, size_t w_stride, const void *x, size_t x_stride, float *y, size_t y_stride, int k, int row0, int row1, int n) {
-    const int blocks = k / 32;
-    for (int r = row0; r < row1; r++) {
-        const qig_block_q4_1 *wb = (const void *)((const char *)w + (size_t)r * w_stride);
-        int c = 0;
-        for (; c + 2 <= n; c += 2) {
-            const qig_block_a8 *x0 = (const void *)((const char *)x + (size_t)c * x_stride), *x1 = (const void *)((const char *)x + (size_t)(c + 1) * x_stride);
-            float32x4_t acc0 = vdupq_n_f32(0.0f), acc1 = acc0;
-            for (int b = 0; b < blocks; b++) {
-                const row_q4_1 row = load_row(wb + b);
-                acc0 = step(row, x0 + b, acc0);
-                acc1 = step(row, x1 + b, acc1);
-            }
-            y[(size_t)c * y_stride + (size_t)r] = sum4(acc0);
-            y[(size_t)(c + 1) * y_stride + (size_t)r] = sum4(acc1);
-        }
-        if (c < n) {
-            const qig_block_a8 *x0 = (const void *)((const char *)x + (size_t)c * x_stride);
-            float32x4_t acc = vdupq_n_f32(0.0f);
-            for (int b = 0; b < blocks; b++) {
-                prefetch((uintptr_t)(wb + b), 1024);
-                acc = step(load_row(wb + b), x0 + b, acc);
-            }
-            y[(size_t)c * y_stride + (size_t)r] = sum4(acc);
-        }
+QIG_INLINE void tile(const int cols, const qig_block_q4_1 *w, const qig_block_a8 *x0, const qig_block_a8 *x1, float *y0, float *y1, int blocks) {
+    float32x4_t acc0 = vdupq_n_f32(0.0f), acc1 = acc0;
+    for (; blocks; blocks--, w++, x0++, x1++) {
+        if (cols == 1) prefetch((uintptr_t)w, 1024);
+        const row_q4_1 row = load_row(w);
+        acc0 = step(row, x0, acc0);
+        if (cols == 2) acc1 = step(row, x1, acc1);
     }
+    *y0 = sum4(acc0);
+    if (cols == 2) *y1 = sum4(acc1);
 }
+
+QIG_MATMUL_BY_ROWS(qig_matmul_q4_1__neon, tile, k / 32)

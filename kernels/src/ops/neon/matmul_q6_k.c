@@ -7,6 +7,7 @@
  * Integers: two products a lane in int16 (<= 2 * 32 * 127), widened into int32, times the scale, added: exact.
  * Floats: per lane acc = fma(float(lane), d_w d_a, acc) over the groups of 32 in order, then one fixed horizontal sum.
  */
+#include "../tiles.h"
 #include "simd.h"
 
 /* Weights 32 (4 half + j) + 16 part .. + 16 of a block, -32..31; j is constant in every call. */
@@ -32,7 +33,7 @@ QIG_INLINE float32x4_t step(int8x16_t q0, int8x16_t q1, const int8_t *scales, fl
         if (cols == 2) acc1 = step(q0, q1, scales, d, x1 + 4 * half + (j), acc1);       \
     }
 
-QIG_INLINE void tile(const int cols, const qig_block_q6_k *w, const qig_block_a8 *x0, const qig_block_a8 *x1, int blocks, float *y0, float *y1) {
+QIG_INLINE void tile(const int cols, const qig_block_q6_k *w, const qig_block_a8 *x0, const qig_block_a8 *x1, float *y0, float *y1, int blocks) {
     float32x4_t acc0 = vdupq_n_f32(0.0f), acc1 = acc0;
     for (; blocks; blocks--, w++, x0 += 8, x1 += 8) {
         const float d = qig_half_to_float(w->d);
@@ -48,14 +49,4 @@ QIG_INLINE void tile(const int cols, const qig_block_q6_k *w, const qig_block_a8
     if (cols == 2) *y1 = sum4(acc1);
 }
 
-void qig_matmul_q6_k__neon(const void *w, size_t w_stride, const void *x, size_t x_stride, float *y, size_t y_stride, int k, int row0, int row1, int n) {
-    const int blocks = k / 256;
-    for (int r = row0; r < row1; r++) {
-        const void *row = (const char *)w + (size_t)r * w_stride;
-        const char *xp = x;
-        float *yp = y + r;
-        int c = 0;
-        for (; c + 2 <= n; c += 2, xp += 2 * x_stride, yp += 2 * y_stride) tile(2, row, (const void *)xp, (const void *)(xp + x_stride), blocks, yp, yp + y_stride);
-        if (c < n) tile(1, row, (const void *)xp, (const void *)xp, blocks, yp, NULL);
-    }
-}
+QIG_MATMUL_BY_ROWS(qig_matmul_q6_k__neon, tile, k / 256)

@@ -16,14 +16,14 @@ typedef struct {
 } eight;
 
 /* m <= 8 values; m == 8 is constant where it counts. */
-QIG_INLINE eight load_i8(const int8_t *p, int m) {
+QIG_INLINE eight load8_i8(const int8_t *p, int m) {
     int8_t v[8] = {0};
     if (m < 8) memcpy(v, p, (size_t)m);
     const int16x8_t w = vmovl_s8(vld1_s8(m < 8 ? v : p));
     return (eight){vcvtq_f32_s32(vmovl_s16(vget_low_s16(w))), vcvtq_f32_s32(vmovl_high_s16(w))};
 }
 
-QIG_INLINE eight load_f32(const float *p, int m) {
+QIG_INLINE eight load8_f32(const float *p, int m) {
     float v[8] = {0};
     if (m < 8) memcpy(v, p, sizeof v[0] * (size_t)m);
     return (eight){vld1q_f32(m < 8 ? v : p), vld1q_f32(m < 8 ? v + 4 : p + 4)};
@@ -69,10 +69,10 @@ QIG_INLINE void store8(float *out, eight v) {
 
 void qig_mix_i8__neon(const float *a, const int32_t *rows, const int8_t *v, size_t v_stride, const float *vs, int c, int n, float *out) {
     if (rows) {
-        MIX(load_i8, rows[j], a[j] * vs[rows[j]])
+        MIX(load8_i8, rows[j], a[j] * vs[rows[j]])
     } else {
-        MIX(load_i8, j, a[j] * vs[j])
+        MIX(load8_i8, j, a[j] * vs[j])
     }
 }
 
-void qig_mix_f32__neon(const float *a, const float *v, size_t v_stride, int c, int n, float *out) { MIX(load_f32, j, a[j]) }
+void qig_mix_f32__neon(const float *a, const float *v, size_t v_stride, int c, int n, float *out) { MIX(load8_f32, j, a[j]) }

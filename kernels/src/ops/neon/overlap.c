@@ -19,13 +19,6 @@ QIG_INLINE int8x16_t load_i8(const int8_t *p, int m) {
     return vld1q_s8(v);
 }
 
-QIG_INLINE float32x4_t load_f32(const float *p, int m) {
-    if (m == 4) return vld1q_f32(p);
-    float v[4] = {0};
-    memcpy(v, p, sizeof v[0] * (size_t)m);
-    return vld1q_f32(v);
-}
-
 QIG_INLINE int32x4_t dot16(int32x4_t sum, int8x16_t a, int8x16_t b) {
     return vpadalq_s16(sum, vmlal_high_s8(vmull_s8(vget_low_s8(a), vget_low_s8(b)), a, b));
 }

@@ -74,17 +74,10 @@ QIG_INLINE float32x4_t highest(const query *x, float32x4_t top, float32x4_t o, f
     return vmaxnmq_f32(top, vbslq_f32(vbicq_u32(counted, vbicq_u32(far, own)), s, vdupq_n_f32(-INFINITY)));
 }
 
-/* The highest score of the last `tail` keys, overlaps and numbers of which go to o and rows. */
+/* The highest score of the last `tail` keys, which are read (sift.h). */
 static float32x4_t read_tail(const query *x, int tail, float *o, int32_t *rows) {
-    const qig_sift_keys *in = x->in;
-    const int first = in->n - tail;
-    float overlap[BLOCK] = {0}, age[BLOCK] = {0};
-    qig_overlap_i8__neon(in->q, in->qs, in->k + (size_t)first * in->k_stride, in->k_stride, in->ks + first, in->c, tail, overlap);
-    memcpy(o + first, overlap, (size_t)tail * sizeof *o);
-    for (int j = 0; j < tail; j++) {
-        rows[first + j] = first + j;
-        age[j] = j < tail - 1 ? (float)qig_sift_age(x->p, in->n, first + j) : 0.0f;
-    }
+    float overlap[BLOCK], age[BLOCK];
+    qig_sift_read_tail(x->in, x->p, qig_overlap_i8__neon, tail, o, rows, overlap, age);
     float32x4_t top = vdupq_n_f32(-INFINITY);
     for (int h = 0; h < BLOCK; h += QUARTER) {
         const int32x4_t lane = vaddq_s32(vdupq_n_s32(h), lanes());

@@ -9,6 +9,7 @@
 #include "../kernels.h"
 
 #include <arm_neon.h>
+#include <string.h>
 
 #define QIG_INLINE static inline __attribute__((always_inline))
 
@@ -20,6 +21,20 @@ typedef struct {
 QIG_INLINE quad quad_zero(void) {
     const float32x4_t z = vdupq_n_f32(0.0f);
     return (quad){z, z, z, z};
+}
+
+/* m <= 4 floats, or halves as floats, the rest 0; m == 4 is constant where it counts. */
+QIG_INLINE float32x4_t load_f32(const void *p, int m) {
+    if (m == 4) return vld1q_f32(p);
+    float v[4] = {0};
+    memcpy(v, p, sizeof v[0] * (size_t)m);
+    return vld1q_f32(v);
+}
+
+QIG_INLINE float32x4_t load_f16(const void *p, int m) {
+    uint16_t v[4] = {0};
+    memcpy(v, p, sizeof v[0] * (size_t)m);
+    return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(v)));
 }
 
 /* Sum of 4 lanes, always as (0+1) + (2+3): one row or four give the same float. */

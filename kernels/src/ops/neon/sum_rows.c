@@ -10,24 +10,10 @@
  * Q4_0 takes nibbles from 32-bit lanes by a mask, and the conversion to float shifts them down (it divides by a power of two): three instructions a
  * register and row. That leaves the columns of a block in another order, in which y is kept until the last row.
  */
+#include "../sum_rows.h"
 #include "simd.h"
 
-#include <string.h>
-
 enum { Q4 = sizeof(qig_block_q4_0), Q8 = sizeof(qig_block_q8_0) };
-
-typedef struct {
-    const char *r0, *r1, *r2, *r3; /* of a tile of one row, r0 four times */
-} rows4;
-
-QIG_INLINE rows4 rows_of(const char *w, size_t w_stride, const int32_t *units, const int four) {
-    const char *first = w + (size_t)units[0] * w_stride;
-    if (!four) return (rows4){first, first, first, first};
-    return (rows4){first, w + (size_t)units[1] * w_stride, w + (size_t)units[2] * w_stride, w + (size_t)units[3] * w_stride};
-}
-
-/* How many rows ahead are fetched: tiles until 2 KB are under way, three times what 4 GB/s of memory need at 150 ns. */
-QIG_INLINE int rows_ahead(size_t bytes) { return 4 * (int)(1 + 2048 / (4 * bytes + 1)); }
 
 QIG_INLINE void prefetch4(rows4 next, size_t at) {
     prefetch((uintptr_t)next.r0, at);
@@ -132,20 +118,6 @@ QIG_INLINE void tile_q8(rows4 r, rows4 next, float32x4_t a, float *y, int blocks
 
 /* --- f16, f32 -------------------------------------------------------------------------------------------------------------------------- */
 
-/* m <= 4 values, the rest 0; m == 4 is constant where it counts. */
-QIG_INLINE float32x4_t load_f32(const void *p, int m) {
-    float v[4] = {0};
-    if (m == 4) return vld1q_f32(p);
-    memcpy(v, p, sizeof v[0] * (size_t)m);
-    return vld1q_f32(v);
-}
-
-QIG_INLINE float32x4_t load_f16(const void *p, int m) {
-    uint16_t v[4] = {0};
-    memcpy(v, p, sizeof v[0] * (size_t)m);
-    return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(v)));
-}
-
 #define STEP(load, m)                                                        \
     {                                                                        \
         float32x4_t acc = vfmaq_laneq_f32(load_f32(y, m), load(r.r0 + at, m), a, 0); \
@@ -172,27 +144,7 @@ QIG_INLINE float32x4_t load_f16(const void *p, int m) {
 TILE_PLAIN(f16, uint16_t)
 TILE_PLAIN(f32, float)
 
-QIG_INLINE void leave(float *y, int steps) { (void)y, (void)steps; }
-
-/* --- the list: `width` columns are one step of `bytes` in a row -------------------------------------------------------------------------- */
-
-#define SUM_ROWS(type, tile, width, bytes, finish)                                                                                                \
-    void qig_sum_rows_##type##__neon(const void *w, size_t w_stride, const int32_t *units, const float *a, int n, float *y, int col0, int col1) { \
-        const int steps = (col1 - col0) / (width), ahead = rows_ahead((size_t)steps * (bytes));                                                   \
-        const char *base = (const char *)w + (size_t)(col0 / (width)) * (bytes);                                                                  \
-        y += col0;                                                                                                                                \
-        memset(y, 0, sizeof *y * (size_t)(col1 - col0));                                                                                          \
-        int i = 0;                                                                                                                                \
-        for (; i + 4 <= n; i += 4) {                                                                                                              \
-            const int then = i + ahead + 4 <= n ? i + ahead : n - 4;                                                                              \
-            tile(rows_of(base, w_stride, units + i, 1), rows_of(base, w_stride, units + then, 1), vld1q_f32(a + i), y, steps, 1);                  \
-        }                                                                                                                                         \
-        for (; i < n; i++) {                                                                                                                      \
-            const rows4 r = rows_of(base, w_stride, units + i, 0);                                                                                \
-            tile(r, r, vdupq_n_f32(a[i]), y, steps, 0);                                                                                           \
-        }                                                                                                                                         \
-        finish(y, steps);                                                                                                                         \
-    }
+#define SUM_ROWS(type, tile, width, bytes, finish) QIG_SUM_ROWS(qig_sum_rows_##type##__neon, tile, vld1q_f32, vdupq_n_f32, width, bytes, finish)
 
 SUM_ROWS(q4_0, tile_q4, 32, Q4, order_q4)
 SUM_ROWS(q8_0, tile_q8, 32, Q8, leave)
