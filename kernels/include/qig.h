@@ -105,7 +105,14 @@ QIG_API int64_t qig_chat_end(const qig_model *m, int32_t *out, size_t cap);
 
 typedef struct {
     int32_t n_ctx;      /* positions; 0: the model's context length */
-    int32_t n_threads;  /* 0: number of big cores, at most 4 */
+    /* Threads for decode, which is every pass of up to 9 tokens (a round of speculation), and for larger passes. 0: for n_threads_batch as n_threads where that
+     * is given; else chosen by trial: it begins with the big cores, at most 4 for decode and 8 for larger passes, and the session times other
+     * counts, up to 8 of the big cores, on some blocks of the first passes that it is asked for. Another count takes over where it is clearly faster. That
+     * evaluates nothing for its own sake and costs at most 5% of the time so far; what comes out of it holds for later sessions of the model. On a machine with
+     * big and small cores threads of the session are kept on the big ones (as long as there are no more of them than big cores); the
+     * calling thread takes part and is left where it is. */
+    int32_t n_threads;
+    int32_t n_threads_batch;
     int32_t n_batch;    /* tokens per prefill pass; 0: 128, fewer for a wide model (work buffers stay under 8 MiB) */
     int32_t cache_type; /* qig_cache_type */
     /* 0: an evaluation of several tokens without all_logits computes the distribution after its last token only: surprise of all its tokens
@@ -143,11 +150,12 @@ QIG_API int qig_session_new(qig_model *m, const qig_session_params *p, qig_sessi
 QIG_API void qig_session_free(qig_session *s);
 QIG_API int32_t qig_session_pos(const qig_session *s);   /* tokens evaluated so far */
 QIG_API int32_t qig_session_n_ctx(const qig_session *s);
-QIG_API int32_t qig_session_n_threads(const qig_session *s); /* as chosen */
+QIG_API int32_t qig_session_n_threads(const qig_session *s); /* for decode and for larger passes: as given, else as they stand now */
+QIG_API int32_t qig_session_n_threads_batch(const qig_session *s);
 QIG_API uint64_t qig_session_cache_bytes(const qig_session *s);
 QIG_API const int32_t *qig_session_tokens(const qig_session *s); /* [pos] */
 /* Evaluates n tokens after the present position, n_batch at a time. Floats do not depend on how a text is split into calls, on n_batch or
- * on n_threads. all_logits: NULL, or [n, vocab]; qig_session_logits has the last row either way. On an error nothing was evaluated. */
+ * on thread counts. all_logits: NULL, or [n, vocab]; qig_session_logits has the last row either way. On an error nothing was evaluated. */
 QIG_API int qig_session_eval(qig_session *s, const int32_t *tokens, int32_t n, float *all_logits, char *err, size_t errlen);
 QIG_API const float *qig_session_logits(const qig_session *s); /* [vocab], NULL before the first eval */
 QIG_API int qig_session_telemetry(const qig_session *s, int32_t pos, qig_telemetry *out); /* of the token at pos */
@@ -197,7 +205,7 @@ QIG_API void qig_session_speculation(const qig_session *s, qig_speculation_stats
 
 /* --- measuring ------------------------------------------------------------------------------------------------------------------- */
 
-/* Sequential read bandwidth of a buffer of that many bytes with n_threads (0: as a session chooses), bytes a second: the best of `rounds` rounds, each
+/* Sequential read bandwidth of a buffer of that many bytes with n_threads (0: the big cores, at most 4), bytes a second: the best of `rounds` rounds, each
  * of which reads with and without prefetching; 0 when out of memory. */
 QIG_API double qig_read_bandwidth(uint64_t bytes, int32_t n_threads, int32_t rounds);
 

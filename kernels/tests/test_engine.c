@@ -33,17 +33,19 @@ static void pool_item(void *arg, int item, int thread) {
 
 static void test_pool(void) {
     const int counts[] = {1, 2, 3, 4, POOL_MAX};
+    qig_topology machine;
+    qig_topology_read(&machine);
     current = "pool";
     for (size_t k = 0; k < sizeof counts / sizeof *counts; k++) {
         const int n = counts[k];
-        qig_pool *pool = qig_pool_new(n);
+        qig_pool *pool = qig_pool_new(n, &machine);
         pool_case c = {.n_threads = n};
         begin_case();
         CHECK(pool && qig_pool_threads(pool) == n, "%d threads refused", n);
         for (int run = 0; pool && run < 500; run++) {
             const int items = run % (ITEMS + 1);
             for (int i = 0; i < ITEMS; i++) c.times[i] = 0, c.before[i] = run * ITEMS + i;
-            qig_pool_run(pool, pool_item, &c, items);
+            qig_pool_run(pool, n, pool_item, &c, items);
             for (int i = 0; i < ITEMS; i++) {
                 CHECK(c.times[i] == (i < items), "%d threads, run %d: item %d ran %d times", n, run, i, c.times[i]);
                 CHECK(i >= items || c.seen[i] == run * ITEMS + (i + 1) % ITEMS, "%d threads, run %d: item %d saw an old value", n, run, i);
@@ -54,9 +56,9 @@ static void test_pool(void) {
         end_case();
     }
     begin_case();
-    CHECK(qig_pool_new(0) == NULL, "a pool of nobody");
+    CHECK(qig_pool_new(0, &machine) == NULL, "a pool of nobody");
     qig_pool_free(NULL);
-    CHECK(qig_cpu_count() >= 1 && qig_cpu_big_cores() >= 1 && qig_cpu_big_cores() <= qig_cpu_count() && qig_default_threads() <= 4, "processor counts");
+    CHECK(machine.cpus >= 1 && machine.big >= 1 && machine.big <= machine.cpus, "%d of %d processors are big", machine.big, machine.cpus);
     end_case();
 }
 
