@@ -5,13 +5,15 @@
 
 static const double
     CLEARLY = 0.95,     /* a rival takes over below this share of the seconds */
-    HOPELESS = 1.1,     /* two ratios that are both above it end the trial */
+    HOPELESS = 1.1,     /* the first ratios, all above it, end the trial */
     SHARE = 0.05,       /* of all seconds so far that rivals may have lost */
     MOST_SECONDS = 0.5, /* that rivals run, together */
     LONG = 0.01;        /* a block of so many seconds counts at once: beside it the waking of threads is nothing */
 
+enum { FIRST = 3 };
+
 /* Powers of two first: they tell most about the rest. */
-static const int32_t order[] = { 4, 2, 1, 3, 8, 6 };
+static const int32_t order[] = { 4, 2, 1, 3, 8, 6, 5, 7 };
 
 static void next_rival(qig_thread_count *t) {
     t->rival = t->n = t->trying = 0;
@@ -53,9 +55,12 @@ static uint32_t behind(int32_t from, int32_t beyond) { return beyond < from ? (2
 
 /* Time falls with the count until something is saturated and then rises: behind a count that is worse there is nothing better. */
 static void judge(qig_thread_count *t) {
-    int32_t faster = 0;
-    for (int32_t i = 0; i < t->n; i++) faster += t->ratios[i] < CLEARLY;
-    const int hopeless = t->n == 2 && t->ratios[0] > HOPELESS && t->ratios[1] > HOPELESS;
+    int32_t faster = 0, slower = 0;
+    for (int32_t i = 0; i < t->n; i++) {
+        faster += t->ratios[i] < CLEARLY;
+        slower += t->ratios[i] > HOPELESS;
+    }
+    const int hopeless = t->n == FIRST && slower == FIRST;
     if (t->n < QIG_THREAD_RATIOS && !hopeless && t->tried < MOST_SECONDS) return;
     if (2 * faster > QIG_THREAD_RATIOS) { /* so is the median, were all ratios there */
         t->left &= ~behind(t->rival, t->count);

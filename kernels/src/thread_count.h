@@ -12,7 +12,7 @@
 
 #include <stdint.h>
 
-enum { QIG_THREAD_RATIOS = 9 };
+enum { QIG_THREAD_RATIOS = 15 };
 
 typedef struct {
     int32_t count;  /* in use */
@@ -26,7 +26,7 @@ typedef struct {
     double total, lost, tried;        /* seconds of all blocks; those that rivals took longer; those of rivals */
 } qig_thread_count;
 
-/* count: to begin with; most: the highest on trial, at most 31; not above 1: there is nothing to try. */
+/* count: to begin with; most: the highest on trial, up to 8; where that is 1 there is nothing to try. */
 void qig_thread_count_begin(qig_thread_count *t, int32_t count, int32_t most);
 /* A count that was given, or settled elsewhere. */
 void qig_thread_count_set(qig_thread_count *t, int32_t count);

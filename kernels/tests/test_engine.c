@@ -9,9 +9,7 @@
 #include "../src/sampler.h"
 #include "../src/session.h"
 #include "../src/topology.h"
-#include "tiny_gguf.h"
-
-int qig_model_from_gguf(qig_gguf *g, const char *file, const char *isa, qig_model **out, char *err, size_t errlen);
+#include "tiny_random.h"
 
 /* --- the pool ----------------------------------------------------------------------------------------------------------------------- */
 
@@ -274,33 +272,6 @@ void *realloc(void *p, size_t n) {
 #else
 enum { COUNTING = 0 };
 #endif
-
-static qig_model *random_tiny(tiny_file *f) {
-    *f = tiny_model(32);
-    qig_gguf *g;
-    qig_model *m = NULL;
-    char err[256];
-    int rc = qig_gguf_read(f->p, f->n, "tiny", &g, err, sizeof err);
-    if (!rc) rc = qig_model_from_gguf(g, "tiny", NULL, &m, err, sizeof err);
-    if (rc) {
-        fprintf(stderr, "%s\n", err);
-        exit(1);
-    }
-    qig_tensor_info t;
-    for (int64_t i = 0; qig_model_tensor(m, i, &t) == QIG_OK; i++) {
-        uint8_t *p = f->p + t.offset;
-        if (strcmp(t.type, "F32") == 0) {
-            for (uint64_t k = 0; k < t.bytes; k += 4) {
-                float v = 1.0f + 0.5f * rng_float();
-                if (!strstr(t.name, "attn_temp")) memcpy(p + k, &v, 4);
-            }
-        } else {
-            for (uint64_t k = 0; k < t.bytes; k++) p[k] = (uint8_t)rng();
-            for (uint64_t k = 0; k < t.bytes; k += 18) p[k] = 0x80, p[k + 1] = 0x2a; /* 0.05 */
-        }
-    }
-    return m;
-}
 
 static qig_session *new_session(qig_model *m, qig_session_params p) {
     char err[256];
