@@ -16,7 +16,18 @@
 
 /* --- processors ----------------------------------------------------------------------------------------------------------------------- */
 
-static char root[] = "/tmp/qig-topology-XXXXXX";
+static char root[128];
+
+/* A new folder. */
+static void make_root(void) {
+    static int made;
+    const char *where = getenv("TMPDIR");
+    snprintf(root, sizeof root, "%.80s/qig-processors-%ld-%d", where && *where ? where : "/tmp", (long)getpid(), made++);
+    if (mkdir(root, 0700) != 0) {
+        fprintf(stderr, "cannot make %s\n", root);
+        exit(1);
+    }
+}
 
 /* A file of a processor below root, as Linux writes it. */
 static void write_file(int cpu, const char *folder, const char *name, const char *text) {
@@ -76,8 +87,7 @@ static void test_topology(void) {
     for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
         const machine_case *c = &cases[k];
         begin_case();
-        strcpy(root + strlen(root) - 6, "XXXXXX");
-        if (!mkdtemp(root)) exit(1);
+        make_root();
         for (int cpu = 0; cpu < c->cpus; cpu++) {
             char text[64];
             snprintf(text, sizeof text, "%ld\n", c->capacity[cpu]);
@@ -96,8 +106,7 @@ static void test_topology(void) {
         end_case();
     }
     begin_case(); /* files that say nothing of use */
-    strcpy(root + strlen(root) - 6, "XXXXXX");
-    if (!mkdtemp(root)) exit(1);
+    make_root();
     write_file(0, "", "cpu_capacity", "much\n");
     write_file(1, "cpufreq", "cpuinfo_max_freq", "");
     write_file(1, "topology", "thread_siblings_list", "99999999999999999999\n");

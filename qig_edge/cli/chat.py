@@ -72,7 +72,6 @@ def command(
     from qig_edge.errors import ConfigError, RuntimeFault
     from qig_edge.runtime.assets import model_path
     from qig_edge.runtime.chat import Chat
-    from qig_edge.runtime.native import NativeSession
     from qig_edge.runtime.native import NativeModel
     from qig_edge.runtime.symmetry import Scorer
 

@@ -141,12 +141,12 @@ def test_eval_does_not_depend_on_the_split(model: NativeModel) -> None:
 
 
 def test_thread_counts(model: NativeModel) -> None:
-    for given, told in (
+    for asked, told in (
         ({"n_threads": 2, "n_threads_batch": 3}, (2, 3)),
         ({"n_threads": 3, "n_threads_batch": 1}, (3, 1)),
         ({"n_threads": 2}, (2, 2)),
     ):
-        with model.session(**given) as made:
+        with model.session(**asked) as made:
             assert (made.n_threads, made.n_threads_batch) == told
             made.eval(list(range(5, 40)))
             made.eval([9])
