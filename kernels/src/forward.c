@@ -119,12 +119,10 @@ static void run_block(pass *a, int32_t l) {
         qig_block_run(a, l);
         return;
     }
-    a->trial = qig_thread_count_next(t, a->s->model->n_layers - l);
     a->work = 0;
     const double start = qig_seconds();
     qig_block_run(a, l);
     qig_thread_count_took(t, qig_seconds() - start, a->work);
-    a->trial = 0;
 }
 
 static void run_blocks(pass *a) {
@@ -224,7 +222,6 @@ static int begin_trial(qig_session *s, int32_t n) {
     if (qig_thread_count_stands(t)) return 0;
     const int settled = atomic_load(&s->model->threads[t - s->threads]);
     if (settled) qig_thread_count_set(t, settled < s->most_threads ? settled : s->most_threads);
-    else qig_thread_count_pass(t);
     return !settled;
 }
 

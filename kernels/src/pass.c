@@ -12,7 +12,7 @@ static void run_piece(void *arg, int item, int thread) {
 }
 
 void qig_phase(pass *a, phase_fn *fn, int total, int unit) {
-    const int threads = a->trial ? a->trial : qig_pass_threads(a->s, a->n)->count, wanted = threads > 1 ? threads * PIECES : 1;
+    const int threads = qig_thread_count_now(qig_pass_threads(a->s, a->n)), wanted = threads > 1 ? threads * PIECES : 1;
     if (total <= 0) return;
     a->fn = fn;
     a->total = total;

@@ -33,7 +33,6 @@ struct pass {
     int quantize;
     float *out;          /* head: logits [rows, V] */
     int32_t exit;
-    int trial;           /* thread count that is tried out, 0: the one in use */
     double work;         /* weight bytes of the block, in a large pass times the rows that each was used for */
     /* the phase */
     phase_fn *fn;

@@ -388,7 +388,7 @@ class NativeSession:
 
     n_ctx: positions, 0 for the model's context length; n_threads: for decode, which is every pass of up to 9 tokens; n_threads_batch: for larger
     passes, 0: as n_threads where that is given. Other counts of 0 are found by trial on the first passes, at a cost of at most 5% of their time,
-    beginning with the big cores, at most 4 for decode and 8 for larger passes; floats do not depend on it. n_batch: tokens per prefill pass, 0 for 128;
+    beginning with the big cores, at most 4 for decode and 8 for larger passes; floats do not depend on it. n_batch: tokens a pass of prefill, 0: 128;
     cache_type "auto" (F32 for an all-F32 file, else I8), "f32" or "i8"; prompt_telemetry: surprise and confidence are measured inside prompts
     too (else they are NaN there), at the price of the head for every token; all_keys: keys are read also where the gate certainly cuts them (the
     same floats, for measuring).
