@@ -105,12 +105,12 @@ QIG_API int64_t qig_chat_end(const qig_model *m, int32_t *out, size_t cap);
 
 typedef struct {
     int32_t n_ctx;      /* positions; 0: the model's context length */
-    /* Threads for decode, which is every pass of up to 9 tokens (a round of speculation), and for larger passes. 0: for n_threads_batch as n_threads where that
-     * is given; else chosen by trial: it begins with the big cores, at most 4 for decode and 8 for larger passes, and the session times other
-     * counts, up to 8 of the big cores, on some blocks of the first passes that it is asked for. Another count takes over where it is clearly faster. That
-     * evaluates nothing for its own sake and costs at most 5% of the time so far; what comes out of it holds for later sessions of the model. On a machine with
-     * big and small cores threads of the session are kept on the big ones (as long as there are no more of them than big cores); the
-     * calling thread takes part and is left where it is. */
+    /* Threads for decode, which is every pass of up to 9 tokens (a round of speculation at its longest), and for larger passes. n_threads_batch 0: as n_threads
+     * where that is given. Otherwise 0: found by trial. The session begins with the big cores, at most 4 for decode and 8 for larger passes, and gives some turns of
+     * a few milliseconds in the first passes that it is asked for to other counts, up to 8 of the big cores. One that is clearly faster (5%) takes over.
+     * No token is evaluated for it; it costs at most 5% of the time so far and some 5 ms; what a session settles on, later ones of the model begin with.
+     * On a machine with big and small cores the session's own threads are kept on the big ones, but for those that are more than there are big cores. The
+     * calling thread takes part and is left where it is: pin it, or not. */
     int32_t n_threads;
     int32_t n_threads_batch;
     int32_t n_batch;    /* tokens per prefill pass; 0: 128, fewer for a wide model (work buffers stay under 8 MiB) */

@@ -10,7 +10,8 @@ static const double
     EARLY = 0.9,        /* or its slowest of the first turns below this one */
     HOPELESS = 1.1,     /* its trial ends where its fastest of the first turns is above this one */
     OUTLIER = 4,        /* a turn counts as at most so many times the fastest */
-    SHARE = 0.05,       /* of all seconds so far that rivals may have lost */
+    SHARE = 0.05,       /* of all seconds so far that rivals may have lost, */
+    START = 0.005,      /* and seconds beside */
     MOST_SECONDS = 0.5; /* that rivals run, together */
 
 enum { FIRST = 5, TURNS = 15 }; /* turns of a rival */
@@ -55,7 +56,7 @@ static void add_turn(qig_thread_turns *u, double rate) {
 static int affordable(const qig_thread_count *t) {
     const double ratio = t->its.n ? mean(&t->its) / mean(&t->mine) : t->rival < t->count ? (double)t->count / t->rival : 1;
     const double turn = ratio * t->block > TURN ? ratio * t->block : TURN, loss = turn * (1 - 1 / ratio);
-    return t->lost + (loss > 0 ? loss : 0) <= SHARE * t->total;
+    return t->lost + (loss > 0 ? loss : 0) <= START + SHARE * t->total;
 }
 
 /* The counts that lie behind `beyond` as seen from `from`, itself among them. */

@@ -5,7 +5,7 @@
  * the count in use and with a rival; no token is evaluated for it, and floats do not depend on it. The mean seconds by work (weight bytes) of the turns
  * decide: where a busy machine stalls one of many threads now and then, that counts. A rival must be clearly faster, else the count stays as it is.
  *
- * The cost is bounded twice: what rivals lost never exceeds a share of all seconds so far by more than a turn, and they run for half a second at most together.
+ * The cost is bounded twice: what rivals lost stays below a share of all seconds so far and one turn, and they run for half a second at most together.
  */
 #ifndef QIG_THREAD_COUNT_H
 #define QIG_THREAD_COUNT_H

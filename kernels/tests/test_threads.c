@@ -248,7 +248,7 @@ typedef struct {
     double block;     /* seconds of a block on one thread */
     double saturated; /* threads that help */
     double harm;      /* share by which each one beyond that slows it down */
-    double noise;     /* blocks take up to this share longer, one in twenty twice as long */
+    double noise;     /* blocks take up to this share longer, one in fifty twice as long */
     double trend;     /* share by which a block takes longer than the one before it */
     int layers;
 } slow_machine;
@@ -265,21 +265,21 @@ static int best_count(const slow_machine *m, int most) {
     return best;
 }
 
-/* Runs passes until the count stands; the most blocks by which all of them ever were behind the same passes without a trial and its 5%. */
+/* Runs passes until the count stands; the most turns by which all of them ever were behind the same passes without a trial, its 5% and 5 ms. */
 static double run_trial(const slow_machine *m, qig_thread_count *t, int *passes, int most_passes) {
     const double block = block_seconds(m, t->count);
     double took = 0, plain = 0, worst = 0, drift = 1;
     for (*passes = 0; *passes < most_passes && !qig_thread_count_stands(t); ++*passes) {
         for (int l = 0; l < m->layers; l++) {
             const int c = qig_thread_count_now(t);
-            const double work = 1 + (l % 3 == 1), noise = (1 + m->noise * 0.5 * (1 + (double)rng_float())) * (m->noise > 0 && rng_int(0, 19) == 0 ? 2 : 1);
+            const double work = 1 + (l % 3 == 1), noise = (1 + m->noise * 0.5 * (1 + (double)rng_float())) * (m->noise > 0 && rng_int(0, 49) == 0 ? 2 : 1);
             const double now = drift * work * noise;
             took += now * block_seconds(m, c);
             plain += now * block;
             drift *= 1 + m->trend;
             qig_thread_count_took(t, now * block_seconds(m, c), work);
         }
-        const double behind = (took - 1.05 * plain) / (drift * block);
+        const double behind = (took - 1.05 * plain - 0.005) / (drift * block + 0.005);
         if (behind > worst) worst = behind;
     }
     return worst;
@@ -308,7 +308,7 @@ static void test_trials(void) {
             const int start = t.count, best = best_count(m, most);
             const double behind = run_trial(m, &t, &passes, 3000);
             CHECK(qig_thread_count_stands(&t), "machine %zu, up to %d threads: no count after %d passes", k, most, passes);
-            CHECK(behind <= 12, "machine %zu, up to %d threads: %.1f blocks behind", k, most, behind);
+            CHECK(behind <= 8, "machine %zu, up to %d threads: %.1f turns behind", k, most, behind);
             CHECK(t.count >= 1 && t.count <= most && (most > 1 || passes == 0), "machine %zu, up to %d threads: %d", k, most, t.count);
             const double near = m->noise > 0 ? 1.15 : 1.06; /* what 5% and the noise leave open */
             CHECK(block_seconds(m, t.count) <= near * block_seconds(m, best), "machine %zu, up to %d threads: %d from %d, best is %d", k, most, t.count, start, best);
@@ -383,6 +383,33 @@ static void test_sessions(void) {
             qig_session_free(s);
             end_case();
         }
+    begin_case(); /* what one session settles on, others of the model begin with */
+    qig_session *first = NULL, *later = NULL;
+    const qig_session_params open = {.n_threads_batch = 2}, given = {.n_threads = 3};
+    if (qig_session_new(m, &open, &first, err, sizeof err) || qig_session_new(m, &open, &later, err, sizeof err)) exit(1);
+    atomic_store(&m->threads[0], 0); /* sessions before this one may have come so far */
+    qig_thread_count_begin(&first->threads[0], 2, 1);
+    for (int i = 0; i < 100000 && !qig_thread_count_stands(&first->threads[0]); i++) {
+        CHECK(qig_session_eval(first, ids, 1, NULL, err, sizeof err) == QIG_OK && qig_session_rollback(first, 0, err, sizeof err) == QIG_OK, "eval: %s", err);
+        CHECK(qig_thread_count_stands(&first->threads[0]) || atomic_load(&m->threads[0]) == 0, "told before it was settled");
+    }
+    const int settled = qig_session_n_threads(first);
+    CHECK(qig_thread_count_stands(&first->threads[0]) && (settled == 1 || settled == 2), "%d threads, not settled", settled);
+    CHECK(atomic_load(&m->threads[0]) == settled && atomic_load(&m->threads[1]) == 0, "told %d and %d", atomic_load(&m->threads[0]), atomic_load(&m->threads[1]));
+    qig_thread_count_begin(&later->threads[0], 3 - settled, 8);
+    CHECK(qig_session_eval(later, ids, 1, NULL, err, sizeof err) == QIG_OK && qig_session_n_threads(later) == settled, "a later session has %d threads", qig_session_n_threads(later));
+    qig_session_free(later);
+    atomic_store(&m->threads[0], 200); /* more than this session has */
+    if (qig_session_new(m, &open, &later, err, sizeof err)) exit(1);
+    CHECK(qig_session_eval(later, ids, 1, NULL, err, sizeof err) == QIG_OK, "eval: %s", err);
+    const int held = qig_session_n_threads(later);
+    CHECK(held == later->most_threads || qig_thread_count_stands(&later->threads[0]), "%d threads of %d", held, (int)later->most_threads);
+    qig_session_free(later);
+    if (qig_session_new(m, &given, &later, err, sizeof err)) exit(1);
+    CHECK(qig_session_eval(later, ids, 1, NULL, err, sizeof err) == QIG_OK && qig_session_n_threads(later) == 3, "a count that was given became %d", qig_session_n_threads(later));
+    qig_session_free(later);
+    qig_session_free(first);
+    end_case();
     const qig_session_params bad[] = {{.n_threads = -1}, {.n_threads = 257}, {.n_threads_batch = -1}, {.n_threads_batch = 257}};
     for (int i = 0; i < 4; i++) {
         begin_case();
