@@ -63,7 +63,7 @@ sanitize: $(DEV)/installed
 	$(call SANITIZED,asan) ASAN_OPTIONS=detect_leaks=0 $(BIN)/python -m pytest -q -m "not slow" tests/kernels tests/runtime
 	$(IN_DEV) cmake -S kernels -B build/tsan $(SANITIZING) -DQIG_SANITIZE=thread
 	$(IN_DEV) cmake --build build/tsan
-	$(IN_DEV) ctest --test-dir build/tsan -R test_engine --output-on-failure --no-tests=error
+	$(IN_DEV) ctest --test-dir build/tsan -R 'test_engine|test_threads' --output-on-failure --no-tests=error
 	$(call SANITIZED,tsan) $(BIN)/python -m pytest -q -m "not slow" tests/kernels/test_engine.py tests/kernels/test_depth.py
 
 # Editable and without CMake: the tests run against this tree and the library that `native` builds.

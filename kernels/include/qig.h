@@ -105,7 +105,14 @@ QIG_API int64_t qig_chat_end(const qig_model *m, int32_t *out, size_t cap);
 
 typedef struct {
     int32_t n_ctx;      /* positions; 0: the model's context length */
-    int32_t n_threads;  /* 0: number of big cores, at most 4 */
+    /* Threads for decode, which is every pass of up to 9 tokens (a round of speculation at its longest), and for larger passes. n_threads_batch 0: as n_threads
+     * where that is given. Otherwise 0: found by trial. The session begins with the big cores, at most 4 for decode and 8 for larger passes, and gives some turns of
+     * a few milliseconds in the first passes that it is asked for to other counts, up to 8 of the big cores. One that is clearly faster (5%) takes over.
+     * No token is evaluated for it; it costs at most 5% of the time so far and some 5 ms; what a session settles on, later ones of the model begin with.
+     * On a machine with big and small cores the session's own threads are kept on the big ones, but for those that are more than there are big cores. The
+     * calling thread takes part and is left where it is: pin it, or not. */
+    int32_t n_threads;
+    int32_t n_threads_batch;
     int32_t n_batch;    /* tokens per prefill pass; 0: 128, fewer for a wide model (work buffers stay under 8 MiB) */
     int32_t cache_type; /* qig_cache_type */
     /* 0: an evaluation of several tokens without all_logits computes the distribution after its last token only: surprise of all its tokens
@@ -143,11 +150,12 @@ QIG_API int qig_session_new(qig_model *m, const qig_session_params *p, qig_sessi
 QIG_API void qig_session_free(qig_session *s);
 QIG_API int32_t qig_session_pos(const qig_session *s);   /* tokens evaluated so far */
 QIG_API int32_t qig_session_n_ctx(const qig_session *s);
-QIG_API int32_t qig_session_n_threads(const qig_session *s); /* as chosen */
+QIG_API int32_t qig_session_n_threads(const qig_session *s); /* for decode and for larger passes: as given, else as they stand now */
+QIG_API int32_t qig_session_n_threads_batch(const qig_session *s);
 QIG_API uint64_t qig_session_cache_bytes(const qig_session *s);
 QIG_API const int32_t *qig_session_tokens(const qig_session *s); /* [pos] */
 /* Evaluates n tokens after the present position, n_batch at a time. Floats do not depend on how a text is split into calls, on n_batch or
- * on n_threads. all_logits: NULL, or [n, vocab]; qig_session_logits has the last row either way. On an error nothing was evaluated. */
+ * on thread counts. all_logits: NULL, or [n, vocab]; qig_session_logits has the last row either way. On an error nothing was evaluated. */
 QIG_API int qig_session_eval(qig_session *s, const int32_t *tokens, int32_t n, float *all_logits, char *err, size_t errlen);
 QIG_API const float *qig_session_logits(const qig_session *s); /* [vocab], NULL before the first eval */
 QIG_API int qig_session_telemetry(const qig_session *s, int32_t pos, qig_telemetry *out); /* of the token at pos */
@@ -197,7 +205,7 @@ QIG_API void qig_session_speculation(const qig_session *s, qig_speculation_stats
 
 /* --- measuring ------------------------------------------------------------------------------------------------------------------- */
 
-/* Sequential read bandwidth of a buffer of that many bytes with n_threads (0: as a session chooses), bytes a second: the best of `rounds` rounds, each
+/* Sequential read bandwidth of a buffer of that many bytes with n_threads (0: the big cores, at most 4), bytes a second: the best of `rounds` rounds, each
  * of which reads with and without prefetching; 0 when out of memory. */
 QIG_API double qig_read_bandwidth(uint64_t bytes, int32_t n_threads, int32_t rounds);
 

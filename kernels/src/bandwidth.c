@@ -2,9 +2,9 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 
 #include "../include/qig.h"
+#include "clock.h"
 #include "pool.h"
 #include "topology.h"
 
@@ -70,15 +70,11 @@ static void touch_piece(void *arg, int item, int thread) {
     memset(job->data + (uint64_t)item * job->share, item + 1, job->share);
 }
 
-static double seconds(void) {
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (double)ts.tv_sec + 1e-9 * (double)ts.tv_nsec;
-}
-
 double qig_read_bandwidth(uint64_t bytes, int32_t n_threads, int32_t rounds) {
     if (n_threads < 0 || n_threads > MAX_THREADS || rounds < 1) return 0;
-    if (n_threads == 0) n_threads = qig_default_threads();
+    qig_topology machine;
+    qig_topology_read(&machine);
+    if (n_threads == 0) n_threads = qig_topology_threads(&machine, QIG_DEFAULT_DECODE);
     bandwidth_job *job = mmap(NULL, sizeof *job, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (job == MAP_FAILED) return 0;
     const uint64_t unit = LINE * STREAMS;
@@ -88,17 +84,17 @@ double qig_read_bandwidth(uint64_t bytes, int32_t n_threads, int32_t rounds) {
     const uint64_t total = job->share * (uint64_t)pieces;
     double best = 0;
     void *data = mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    qig_pool *pool = data == MAP_FAILED ? NULL : qig_pool_new(n_threads);
+    qig_pool *pool = data == MAP_FAILED ? NULL : qig_pool_new(n_threads, &machine);
     if (pool) {
         job->data = data;
         job->passes = (MIN_TRAFFIC + total - 1) / total;
-        qig_pool_run(pool, touch_piece, job, pieces);
+        qig_pool_run(pool, n_threads, touch_piece, job, pieces);
         for (int32_t r = 0; r < rounds; r++)
             for (read_way way = PLAIN; way < N_WAYS; way++) {
                 job->way = way;
-                double start = seconds();
-                qig_pool_run(pool, read_piece, job, pieces);
-                double rate = (double)(total * job->passes) / (seconds() - start);
+                double start = qig_seconds();
+                qig_pool_run(pool, n_threads, read_piece, job, pieces);
+                double rate = (double)(total * job->passes) / (qig_seconds() - start);
                 if (rate > best) best = rate;
             }
     }

@@ -307,7 +307,11 @@ static void feed_forward(pass *a, const qig_tensor *up, const qig_tensor *down, 
     }
     qig_phase(a, gather_units, rows, 1);
     qig_phase(a, sum_unit_rows, a->s->model->d_model, ROW_PART);
-    for (int32_t k = 0; k < rows; k++) a->s->sums[a->list[first + k]].weight_bytes += (double)a->s->n_units[k] * (double)down_t->row_bytes;
+    for (int32_t k = 0; k < rows; k++) {
+        const double bytes = (double)a->s->n_units[k] * (double)down_t->row_bytes;
+        a->s->sums[a->list[first + k]].weight_bytes += bytes;
+        a->work += bytes;
+    }
 }
 
 double qig_row_phi(const qig_session *s, int32_t k) {

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "clock.h"
 #include "depth.h"
 
 /* cos and sin of a position's angles, in float64 until they are rounded. */
@@ -111,11 +112,24 @@ static void decide(pass *a, int32_t l) {
         }
 }
 
+/* One block; timed while the thread count is being tried out. */
+static void run_block(pass *a, int32_t l) {
+    qig_thread_count *t = qig_pass_threads(a->s, a->n);
+    if (qig_thread_count_stands(t)) {
+        qig_block_run(a, l);
+        return;
+    }
+    a->work = 0;
+    const double start = qig_seconds();
+    qig_block_run(a, l);
+    qig_thread_count_took(t, qig_seconds() - start, a->work);
+}
+
 static void run_blocks(pass *a) {
     for (int32_t l = 0; a->alive > 0; l++) {
         if (l > 0) decide(a, l);
         if (l == a->s->model->n_layers || a->alive == 0) break;
-        qig_block_run(a, l);
+        run_block(a, l);
     }
     run_loops(a);
 }
@@ -200,14 +214,34 @@ static void finish_rows(pass *a, int lo, int hi, int thread) {
     qig_read_out_rows(a, lo, hi, thread);
 }
 
+/* --- thread counts --------------------------------------------------------------------------------------------------------------------- */
+
+/* Whether a trial is on. What another session of the model settled on ends the one of this session, which may have fewer threads. */
+static int begin_trial(qig_session *s, int32_t n) {
+    qig_thread_count *t = qig_pass_threads(s, n);
+    if (qig_thread_count_stands(t)) return 0;
+    const int settled = atomic_load(&s->model->threads[t - s->threads]);
+    if (settled) qig_thread_count_set(t, settled < s->most_threads ? settled : s->most_threads);
+    return !settled;
+}
+
+/* Tells the other sessions of the model; the first answer stays. */
+static void end_trial(qig_session *s, int32_t n) {
+    qig_thread_count *t = qig_pass_threads(s, n);
+    int none = 0;
+    if (qig_thread_count_stands(t)) atomic_compare_exchange_strong(&s->model->threads[t - s->threads], &none, t->count);
+}
+
 /* --- the pass -------------------------------------------------------------------------------------------------------------------------- */
 
 void qig_forward_blocks(qig_session *s, int32_t pos0, int32_t n) {
     const qig_model *m = s->model;
     s->ready = NULL;
     pass a = { .s = s, .pos0 = pos0, .n = n, .alive = n, .settled = 1 };
+    const int trial = begin_trial(s, n);
     embed(&a);
     run_blocks(&a);
+    if (trial) end_trial(s, n);
     remember(&a, s->spec.states);
     if (a.alive < n) qig_settle(&a);
     a.gain = &m->output_norm;

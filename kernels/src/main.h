@@ -11,7 +11,7 @@ enum { QIG_EXIT_OK = 0, QIG_EXIT_USER = 2, ERR_SIZE = 512, MAX_DEPTHS = 16, MAX_
 
 typedef struct {
     const char *command, *model, *prompt, *system, *isa, *text;
-    int n_tokens, threads, ctx, cache, prefill, decode, repeat;
+    int n_tokens, threads, threads_batch, ctx, cache, prefill, decode, repeat;
     int greedy, stats, telemetry, telemetry_json, json, tensors, seed_given;
     int depths[MAX_DEPTHS], n_depths;
     const char *settings[MAX_SETTINGS]; /* KEY=VALUE, the key shorter than MAX_KEY */
@@ -92,7 +92,7 @@ typedef struct {
 } token_state;
 
 typedef struct { /* one answer, freed by free_answer */
-    int32_t prompt_tokens, tokens;
+    int32_t prompt_tokens, tokens, threads, threads_batch;
     double prefill_s, decode_s;
     const char *end; /* why it stopped: "end", "length", "context", "breakdown", "stopped" */
     text_buffer text;

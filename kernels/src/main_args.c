@@ -20,8 +20,7 @@ static const struct { const char *name; int bit; const char *what; } commands[] 
 typedef enum { FLAG, INT, FLOAT, TEXT, SEED, CACHE, DEPTHS, SETTING, DRAFT } kind;
 
 typedef struct {
-    char letter;
-    const char *name, *value;
+    const char *letters, *name, *value; /* letters: of the short form */
     kind kind;
     int commands;
     size_t offset;
@@ -31,33 +30,34 @@ typedef struct {
 
 #define AT(field) offsetof(options, field)
 static const option table[] = {
-    { 'p', "prompt", "TEXT", TEXT, TALK, AT(prompt), 0, 0, "text to continue, or the only question; without it, stdin" },
-    { 0, "system", "TEXT", TEXT, CHAT, AT(system), 0, 0, "system prompt" },
-    { 'n', "max-tokens", "N", INT, TALK, AT(n_tokens), 1, 1 << 20, "tokens drawn at most, in chat for an answer" },
-    { 0, "temp", "X", FLOAT, TALK, AT(sampler.temperature), 0, 100, "temperature, 0 is greedy" },
-    { 0, "top-k", "N", INT, TALK, AT(sampler.top_k), 0, 1 << 20, "keep the N likeliest tokens, 0 is off" },
-    { 0, "top-p", "X", FLOAT, TALK, AT(sampler.top_p), 1e-6, 1, "keep the likeliest tokens up to this mass, 1 is off" },
-    { 0, "min-p", "X", FLOAT, TALK, AT(sampler.min_p), 0, 1, "drop tokens below this share of the likeliest, 0 is off" },
-    { 0, "repeat-penalty", "X", FLOAT, TALK, AT(sampler.repeat_penalty), 1e-3, 100, "divide the logits of recent tokens, 1 is off" },
-    { 0, "repeat-last", "N", INT, TALK, AT(sampler.repeat_last_n), 0, 1 << 20, "how many tokens are recent" },
-    { 0, "seed", "N", SEED, TALK, AT(sampler.seed), 0, 0, "of the random draws; else taken from the clock" },
-    { 0, "greedy", NULL, FLAG, TALK, AT(greedy), 0, 0, "the likeliest token each time, nothing else on" },
-    { 't', "threads", "N", INT, RUN, AT(threads), 0, 256, "0: the big cores, at most 4" },
-    { 0, "ctx", "N", INT, RUN, AT(ctx), 0, 1 << 20, "positions, 0: the model's" },
-    { 0, "cache", "TYPE", CACHE, RUN, AT(cache), 0, 0, "auto, f32 or i8" },
-    { 0, "isa", "NAME", TEXT, ALL, AT(isa), 0, 0, "kernel set, auto: the best one here" },
-    { 0, "set", "KEY=VALUE", SETTING, ALL, 0, 0, 0, "a threshold of the file, changed: gate.margin=4; may be repeated; 'qig info' lists them" },
-    { 0, "draft", "N", DRAFT, TALK, AT(draft), 0, 0, "tokens that the model's draft guesses, to be verified at once: 1 to 8, off, auto; default: auto, off with --seed" },
-    { 0, "stats", NULL, FLAG, TALK, AT(stats), 0, 0, "times and memory on stderr; what ran, where the model decides that" },
-    { 0, "telemetry", NULL, FLAG, TALK, AT(telemetry), 0, 0, "the model's own state in words on stderr; generate: of every token" },
-    { 0, "telemetry-json", NULL, FLAG, GENERATE, AT(telemetry_json), 0, 0, "one JSON line a token on stdout, its text in it, in place of the text" },
-    { 0, "prefill", "N", INT, BENCH, AT(prefill), 1, 1 << 20, "tokens of the prefill test" },
-    { 0, "decode", "N", INT, BENCH, AT(decode), 1, 1 << 20, "tokens of each decode test" },
-    { 0, "depths", "N,N,..", DEPTHS, BENCH, 0, 0, 0, "positions already in the cache when decoding" },
-    { 0, "text", "FILE", TEXT, BENCH, AT(text), 0, 0, "measure on the tokens of this text; else on random ones" },
-    { 0, "repeat", "N", INT, BENCH, AT(repeat), 1, 1000, "samples of each test" },
-    { 0, "tensors", NULL, FLAG, INFO, AT(tensors), 0, 0, "list the tensors" },
-    { 0, "json", NULL, FLAG, ALL, AT(json), 0, 0, "one JSON object on stdout; chat: one an answer" },
+    { "p", "prompt", "TEXT", TEXT, TALK, AT(prompt), 0, 0, "text to continue, or the only question; without it, stdin" },
+    { NULL, "system", "TEXT", TEXT, CHAT, AT(system), 0, 0, "system prompt" },
+    { "n", "max-tokens", "N", INT, TALK, AT(n_tokens), 1, 1 << 20, "tokens drawn at most, in chat for an answer" },
+    { NULL, "temp", "X", FLOAT, TALK, AT(sampler.temperature), 0, 100, "temperature, 0 is greedy" },
+    { NULL, "top-k", "N", INT, TALK, AT(sampler.top_k), 0, 1 << 20, "keep the N likeliest tokens, 0 is off" },
+    { NULL, "top-p", "X", FLOAT, TALK, AT(sampler.top_p), 1e-6, 1, "keep the likeliest tokens up to this mass, 1 is off" },
+    { NULL, "min-p", "X", FLOAT, TALK, AT(sampler.min_p), 0, 1, "drop tokens below this share of the likeliest, 0 is off" },
+    { NULL, "repeat-penalty", "X", FLOAT, TALK, AT(sampler.repeat_penalty), 1e-3, 100, "divide the logits of recent tokens, 1 is off" },
+    { NULL, "repeat-last", "N", INT, TALK, AT(sampler.repeat_last_n), 0, 1 << 20, "how many tokens are recent" },
+    { NULL, "seed", "N", SEED, TALK, AT(sampler.seed), 0, 0, "of the random draws; else taken from the clock" },
+    { NULL, "greedy", NULL, FLAG, TALK, AT(greedy), 0, 0, "the likeliest token each time, nothing else on" },
+    { "t", "threads", "N", INT, RUN, AT(threads), 0, 256, "0: measured on the first tokens, beginning with the big cores, at most 4" },
+    { "tb", "threads-batch", "N", INT, RUN, AT(threads_batch), 0, 256, "threads that read prompts; 0: as --threads, else measured likewise" },
+    { NULL, "ctx", "N", INT, RUN, AT(ctx), 0, 1 << 20, "positions, 0: the model's" },
+    { NULL, "cache", "TYPE", CACHE, RUN, AT(cache), 0, 0, "auto, f32 or i8" },
+    { NULL, "isa", "NAME", TEXT, ALL, AT(isa), 0, 0, "kernel set, auto: the best one here" },
+    { NULL, "set", "KEY=VALUE", SETTING, ALL, 0, 0, 0, "a threshold of the file, changed: gate.margin=4; may be repeated; 'qig info' lists them" },
+    { NULL, "draft", "N", DRAFT, TALK, AT(draft), 0, 0, "tokens that the model's draft guesses, to be verified at once: 1 to 8, off, auto; default: auto, off with --seed" },
+    { NULL, "stats", NULL, FLAG, TALK, AT(stats), 0, 0, "times and memory on stderr; what ran, where the model decides that" },
+    { NULL, "telemetry", NULL, FLAG, TALK, AT(telemetry), 0, 0, "the model's own state in words on stderr; generate: of every token" },
+    { NULL, "telemetry-json", NULL, FLAG, GENERATE, AT(telemetry_json), 0, 0, "one JSON line a token on stdout, its text in it, in place of the text" },
+    { NULL, "prefill", "N", INT, BENCH, AT(prefill), 1, 1 << 20, "tokens of the prefill test" },
+    { NULL, "decode", "N", INT, BENCH, AT(decode), 1, 1 << 20, "tokens of each decode test" },
+    { NULL, "depths", "N,N,..", DEPTHS, BENCH, 0, 0, 0, "positions already in the cache when decoding" },
+    { NULL, "text", "FILE", TEXT, BENCH, AT(text), 0, 0, "measure on the tokens of this text; else on random ones" },
+    { NULL, "repeat", "N", INT, BENCH, AT(repeat), 1, 1000, "samples of each test" },
+    { NULL, "tensors", NULL, FLAG, INFO, AT(tensors), 0, 0, "list the tensors" },
+    { NULL, "json", NULL, FLAG, ALL, AT(json), 0, 0, "one JSON object on stdout; chat: one an answer" },
 };
 enum { DRAFT_UNSAID = -2 };
 enum { N_OPTIONS = sizeof table / sizeof table[0], N_COMMANDS = sizeof commands / sizeof commands[0] };
@@ -74,7 +74,7 @@ static void print_command_help(int c) {
         if (!(table[i].commands & commands[c].bit)) continue;
         char left[64];
         const char *value = table[i].value ? table[i].value : "";
-        if (table[i].letter) snprintf(left, sizeof left, "-%c, --%s %s", table[i].letter, table[i].name, value);
+        if (table[i].letters) snprintf(left, sizeof left, "-%s, --%s %s", table[i].letters, table[i].name, value);
         else snprintf(left, sizeof left, "    --%s %s", table[i].name, value);
         printf("  %-28s %s\n", left, table[i].what);
     }
@@ -160,7 +160,8 @@ static int set_option(const option *opt, const char *value, options *o) {
 static int take_option(int argc, char **argv, int *i, int command, options *o) {
     const char *arg = argv[*i], *inline_value = NULL;
     const option *found = NULL;
-    for (int k = 0; k < N_OPTIONS && !found; k++) {
+    size_t longest = 0; /* of the short forms that arg begins with: -tb is no -t of value b */
+    for (int k = 0; k < N_OPTIONS; k++) {
         const option *opt = &table[k];
         if (!(opt->commands & commands[command].bit)) continue;
         if (arg[1] == '-') {
@@ -169,9 +170,10 @@ static int take_option(int argc, char **argv, int *i, int command, options *o) {
                 found = opt;
                 inline_value = arg[2 + len] == '=' ? arg + 3 + len : NULL;
             }
-        } else if (opt->letter && arg[1] == opt->letter) {
+        } else if (opt->letters && strlen(opt->letters) > longest && strncmp(arg + 1, opt->letters, strlen(opt->letters)) == 0) {
             found = opt;
-            inline_value = arg[2] ? arg + 2 : NULL;
+            longest = strlen(opt->letters);
+            inline_value = arg[1 + longest] ? arg + 1 + longest : NULL;
         }
     }
     if (!found) return fail("unknown option '%s': 'qig %s --help' lists them", arg, commands[command].name);

@@ -156,6 +156,8 @@ int draw(const options *o, opened *m, int max, int (*make_room)(void *), void *a
     a->speculation.tokens -= before.tokens;
     a->speculation.tested -= before.tested;
     a->speculation.accepted -= before.accepted;
+    a->threads = qig_session_n_threads(m->session);
+    a->threads_batch = qig_session_n_threads_batch(m->session);
     const size_t from = a->text.n;
     if (rc == QIG_EXIT_OK) rc = drop_pending(&pending, &a->text);
     return rc == QIG_EXIT_OK ? write_from(o, a, from) : rc;
@@ -178,8 +180,8 @@ static void print_stats(const options *o, const opened *m, const answer *a) {
     fprintf(stderr, " (%s)", a->end);
     print_state_part(stderr, &a->state, m->adaptive, info.n_layers);
     print_speculation(&a->speculation);
-    fprintf(stderr, "; memory %.1f MiB, model %.1f, cache %.1f; %s, %d threads, seed %llu\n", (double)peak_rss() / 0x1p20, (double)info.file_bytes / 0x1p20,
-            (double)qig_session_cache_bytes(m->session) / 0x1p20, info.isa, (int)qig_session_n_threads(m->session), (unsigned long long)o->sampler.seed);
+    fprintf(stderr, "; memory %.1f MiB, model %.1f, cache %.1f; %s, %d threads (%d for the prompt), seed %llu\n", (double)peak_rss() / 0x1p20, (double)info.file_bytes / 0x1p20,
+            (double)qig_session_cache_bytes(m->session) / 0x1p20, info.isa, (int)a->threads, (int)a->threads_batch, (unsigned long long)o->sampler.seed);
 }
 
 int finish_answer(const options *o, const opened *m, const answer *a, const char *message, size_t len) {

@@ -186,5 +186,5 @@ void print_answer_json(const answer *a, const text_buffer *message) {
     print_json_number(stdout, a->prefill_s);
     fputs(", \"decode_s\": ", stdout);
     print_json_number(stdout, a->decode_s);
-    puts("}");
+    printf(", \"threads\": %d, \"threads_batch\": %d}\n", (int)a->threads, (int)a->threads_batch);
 }

@@ -9,6 +9,8 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "topology.h"
+
 int fail(const char *fmt, ...) {
     va_list args;
     fputs("qig: ", stderr);
@@ -92,6 +94,14 @@ static int has_routes(const qig_model *m) {
     return 0;
 }
 
+/* The program owns its process, so that the thread that calls the library is kept on the big cores as those of its pool are; but not where more threads were
+ * asked for than there are big cores, since new threads begin where their maker may run. */
+static void keep_on_big_cores(const options *o) {
+    qig_topology machine;
+    qig_topology_read(&machine);
+    if (o->threads <= machine.big && o->threads_batch <= machine.big) qig_topology_pin(&machine);
+}
+
 int open_all(const options *o, opened *a, int n_ctx) {
     char err[ERR_SIZE];
     *a = (opened){ 0 };
@@ -101,7 +111,8 @@ int open_all(const options *o, opened *a, int n_ctx) {
     const char *on_breakdown = qig_model_meta_str(a->model, "qig.regime.on_breakdown", &len);
     a->pause = on_breakdown && len == 5 && memcmp(on_breakdown, "pause", 5) == 0;
     a->adaptive = on_breakdown || qig_model_meta_str(a->model, "qig.exit.rule", &len) || has_routes(a->model);
-    qig_session_params p = { .n_ctx = n_ctx, .n_threads = o->threads, .cache_type = o->cache };
+    keep_on_big_cores(o);
+    qig_session_params p = { .n_ctx = n_ctx, .n_threads = o->threads, .n_threads_batch = o->threads_batch, .cache_type = o->cache };
     if (qig_session_new(a->model, &p, &a->session, err, sizeof err) != QIG_OK ||
         qig_session_set_sampler(a->session, &o->sampler, err, sizeof err) != QIG_OK ||
         qig_session_set_speculation(a->session, o->draft, err, sizeof err) != QIG_OK) {

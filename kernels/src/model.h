@@ -130,6 +130,7 @@ struct qig_model {
 
     uint64_t n_params, weight_bytes;
     atomic_int in_use;      /* a session was opened: settings stay as they are */
+    atomic_int threads[2];  /* for decode, for larger passes: what a session settled on by trial, 0: none did yet */
     const char *file_type;  /* dominant type of the 2-D tensors */
     char *name;             /* general.name, or "" */
 

@@ -12,12 +12,12 @@ static void run_piece(void *arg, int item, int thread) {
 }
 
 void qig_phase(pass *a, phase_fn *fn, int total, int unit) {
-    const int threads = a->s->n_threads, wanted = threads > 1 ? threads * PIECES : 1;
+    const int threads = qig_thread_count_now(qig_pass_threads(a->s, a->n)), wanted = threads > 1 ? threads * PIECES : 1;
     if (total <= 0) return;
     a->fn = fn;
     a->total = total;
     a->piece = ((total + wanted - 1) / wanted + unit - 1) / unit * unit;
-    qig_pool_run(a->s->pool, run_piece, a, (total + a->piece - 1) / a->piece);
+    qig_pool_run(a->s->pool, threads, run_piece, a, (total + a->piece - 1) / a->piece);
 }
 
 void qig_rows(pass *a, const int32_t *list, int32_t first, int32_t rows) {
@@ -160,5 +160,6 @@ void qig_settle(pass *a) {
 
 void qig_charge(pass *a, uint64_t bytes) {
     const double share = (double)bytes / a->rows;
+    a->work += (double)bytes * (a->n > QIG_DECODE_TOKENS ? a->rows : 1);
     for (int32_t k = a->first; k < a->first + a->rows; k++) a->s->sums[a->list[k]].weight_bytes += share;
 }

@@ -33,6 +33,7 @@ struct pass {
     int quantize;
     float *out;          /* head: logits [rows, V] */
     int32_t exit;
+    double work;         /* weight bytes of the block, in a large pass times the rows that each was used for */
     /* the phase */
     phase_fn *fn;
     int total, piece;

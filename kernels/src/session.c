@@ -133,7 +133,7 @@ static int list_buffers(qig_session *s, buffer *list) {
     BUFFER(head_active, n * heads * sizeof(int32_t));
     BUFFER(head_reads, n * heads * sizeof *s->head_reads);
     BUFFER(sums, n * sizeof(qig_token_sums));
-    BUFFER(scratch, (size_t)s->n_threads * s->scratch_width * f);
+    BUFFER(scratch, (size_t)s->most_threads * s->scratch_width * f);
     BUFFER(logits, vocab * f);
     if (s->prompt_telemetry) BUFFER(rows, (size_t)s->head_rows * vocab * f);
     BUFFER(parts, n * parts * sizeof(qig_logit_part));
@@ -206,6 +206,8 @@ static int check_params(const qig_session_params *p, const qig_model *m, char *e
         return qig_fail(err, errlen, QIG_ERR_ARG, "n_ctx = %d must be 1 to %d, or 0 for the model's %d", (int)p->n_ctx, (int)QIG_MAX_CONTEXT, (int)m->context_length);
     if (p->n_threads < 0 || p->n_threads > MAX_THREADS)
         return qig_fail(err, errlen, QIG_ERR_ARG, "n_threads = %d must be 1 to %d, or 0 to choose", (int)p->n_threads, (int)MAX_THREADS);
+    if (p->n_threads_batch < 0 || p->n_threads_batch > MAX_THREADS)
+        return qig_fail(err, errlen, QIG_ERR_ARG, "n_threads_batch = %d must be 1 to %d, or 0 to choose", (int)p->n_threads_batch, (int)MAX_THREADS);
     if (p->n_batch < 0 || p->n_batch > MAX_BATCH)
         return qig_fail(err, errlen, QIG_ERR_ARG, "n_batch = %d must be 1 to %d, or 0 to choose", (int)p->n_batch, (int)MAX_BATCH);
     if (p->cache_type < QIG_CACHE_AUTO || p->cache_type > QIG_CACHE_I8)
@@ -214,6 +216,17 @@ static int check_params(const qig_session_params *p, const qig_model *m, char *e
         return qig_fail(err, errlen, QIG_ERR_ARG, "prompt_telemetry = %d must be 0 or 1", (int)p->prompt_telemetry);
     if (p->all_keys != 0 && p->all_keys != 1) return qig_fail(err, errlen, QIG_ERR_ARG, "all_keys = %d must be 0 or 1", (int)p->all_keys);
     return QIG_OK;
+}
+
+/* The counts that are given, else where the trials of them begin. Work for many tokens at once has arithmetic for every core. */
+static void choose_threads(qig_session *s, const qig_session_params *p, const qig_topology *machine) {
+    const int32_t most = qig_topology_threads(machine, QIG_MOST_CHOSEN), batch = p->n_threads_batch ? p->n_threads_batch : p->n_threads;
+    if (p->n_threads) qig_thread_count_set(&s->threads[0], p->n_threads);
+    else qig_thread_count_begin(&s->threads[0], qig_topology_threads(machine, QIG_DEFAULT_DECODE), most);
+    if (batch) qig_thread_count_set(&s->threads[1], batch);
+    else qig_thread_count_begin(&s->threads[1], most, most);
+    const int32_t chosen = p->n_threads && batch ? 0 : most, given = p->n_threads > batch ? p->n_threads : batch;
+    s->most_threads = chosen > given ? chosen : given;
 }
 
 int qig_session_new(qig_model *m, const qig_session_params *p, qig_session **out, char *err, size_t errlen) {
@@ -235,15 +248,17 @@ int qig_session_new(qig_model *m, const qig_session_params *p, qig_session **out
     s->margin = m->gate_margin > 0 ? m->gate_margin : INFINITY;
     s->sketched = !p->all_keys && wants_sketch(s);
     s->sampler = default_sampler;
-    s->n_threads = p->n_threads ? p->n_threads : qig_default_threads();
+    qig_topology machine;
+    qig_topology_read(&machine);
+    choose_threads(s, p, &machine);
     size_t fit = WORK_BYTES / pass_bytes(s);
     s->n_batch = p->n_batch ? p->n_batch : fit < 8 ? 8 : fit < DEFAULT_BATCH ? (int32_t)fit : DEFAULT_BATCH;
     if (s->n_batch > s->n_ctx) s->n_batch = s->n_ctx;
     if (s->head_rows > s->n_batch) s->head_rows = s->n_batch;
     rc = map_arena(s, err, errlen);
     if (rc == QIG_OK) {
-        s->pool = qig_pool_new(s->n_threads);
-        if (!s->pool) rc = qig_fail(err, errlen, QIG_ERR_MEMORY, "the system refuses %d threads", (int)s->n_threads);
+        s->pool = qig_pool_new(s->most_threads, &machine);
+        if (!s->pool) rc = qig_fail(err, errlen, QIG_ERR_MEMORY, "the system refuses %d threads", (int)s->most_threads);
     }
     if (rc != QIG_OK) {
         qig_session_free(s);
@@ -268,7 +283,8 @@ void qig_session_free(qig_session *s) {
 
 int32_t qig_session_pos(const qig_session *s) { return s->pos; }
 int32_t qig_session_n_ctx(const qig_session *s) { return s->n_ctx; }
-int32_t qig_session_n_threads(const qig_session *s) { return s->n_threads; }
+int32_t qig_session_n_threads(const qig_session *s) { return s->threads[0].count; }
+int32_t qig_session_n_threads_batch(const qig_session *s) { return s->threads[1].count; }
 uint64_t qig_session_cache_bytes(const qig_session *s) { return s->cache_bytes; }
 const int32_t *qig_session_tokens(const qig_session *s) { return s->tokens; }
 const float *qig_session_logits(const qig_session *s) { return s->pos > 0 ? s->logits : NULL; }

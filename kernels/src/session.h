@@ -13,6 +13,7 @@
 #include "sampler.h"
 #include "speculate.h"
 #include "telemetry.h"
+#include "thread_count.h"
 
 typedef struct {
     qig_telemetry telemetry;
@@ -34,12 +35,16 @@ typedef struct {
     int32_t blocks, regime;
 } qig_token_sums;
 
+/* Passes of up to so many tokens, what a round of speculation evaluates at most, are decode; larger ones have a thread count of their own. */
+enum { QIG_DECODE_TOKENS = QIG_MAX_DRAFT + 1 };
 enum { QIG_EARLY = 16 }; /* tokens whose mean readout is a session's start */
 
 struct qig_session {
     qig_model *model;
     qig_pool *pool;
-    int32_t n_ctx, n_batch, n_threads;
+    int32_t n_ctx, n_batch;
+    int32_t most_threads;        /* of the pool */
+    qig_thread_count threads[2]; /* for decode, for larger passes */
     int cache_i8, prompt_telemetry, sketched; /* sketched: keys have a sketch */
     int32_t pos;
     int32_t head_rows; /* rows of `rows` */
@@ -139,6 +144,9 @@ static inline uint32_t *qig_layer_sketch(const qig_session *s, int32_t l, int32_
 /* Whether a head with that slope may leave keys out where a token sees n of them, at a gain: it takes a cut by the score, and nats of decay before a sketch is
  * worth its bytes. Follows from measurements on trained keys (docs/LOG.md); the floats are the same either way. */
 static inline int qig_sifts(float margin, float slope, int32_t n) { return margin < INFINITY && slope > 0 && (slope * (float)n >= 64 || n >= 2048); }
+
+/* The thread count that a pass of n tokens goes by. */
+static inline qig_thread_count *qig_pass_threads(qig_session *s, int32_t n) { return &s->threads[n > QIG_DECODE_TOKENS]; }
 
 static inline int qig_logit_parts(int32_t vocab) { return (vocab + QIG_LOGIT_PART - 1) / QIG_LOGIT_PART; }
 

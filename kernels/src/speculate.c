@@ -15,8 +15,8 @@
 #include "speculate.h"
 
 #include <string.h>
-#include <time.h>
 
+#include "clock.h"
 #include "depth.h"
 #include "error.h"
 #include "session.h"
@@ -34,12 +34,6 @@ typedef struct {
     guess guesses[QIG_MAX_DRAFT + 1];
     uint64_t rng[QIG_MAX_DRAFT + 2]; /* the generator before the draw of the token after token i */
 } attempt;
-
-static double seconds(void) {
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (double)ts.tv_sec + 1e-9 * (double)ts.tv_nsec;
-}
 
 static int is_end(const qig_session *s, int32_t token) { return token == qig_token_eos(s->model) || token == qig_token_eot(s->model); }
 
@@ -198,9 +192,9 @@ static int32_t run_round(qig_session *s, int32_t token, int32_t limit) {
     const int32_t pos = s->pos, lag = s->model->draft.lag, most = limit - 1 < lag ? limit - 1 : lag;
     const int32_t drafts = automatic ? qig_draft_length_choose(&p->length, most) : p->wanted;
     attempt a = { .bare = automatic && drafts == 0 };
-    const double start = seconds();
+    const double start = qig_seconds();
     draft_tokens(s, token, limit < drafts + 1 ? limit : drafts + 1, &a);
-    const double drafted = seconds();
+    const double drafted = qig_seconds();
     const int32_t guessed = a.known;
     verify(s, &a);
     const int32_t kept = accept(s, &a);
@@ -211,7 +205,7 @@ static int32_t run_round(qig_session *s, int32_t token, int32_t limit) {
     s->rng = a.rng[kept - 1];
     qig_session_keep(s, a.n, kept, p->full_rows, (double)((uint64_t)guessed * s->guess_bytes + s->head_bytes + (uint64_t)a.extra * s->model->draft.bytes));
     p->draft = kept <= a.known ? draft_row(s, &a, kept - 1) : NULL;
-    const double end = seconds();
+    const double end = qig_seconds();
     p->stats.rounds++;
     p->stats.tokens += (uint64_t)kept;
     p->stats.drafted += (uint64_t)(a.n - 1);
@@ -252,7 +246,7 @@ int qig_session_next(qig_session *s, int32_t *tokens, int32_t cap, int32_t *n, c
     if (!tokens || !n || cap < 1) return qig_fail(err, errlen, QIG_ERR_ARG, "no room for a token: cap = %d must be at least 1", (int)cap);
     *n = 0;
     if (s->pos == s->n_ctx) return qig_fail(err, errlen, QIG_ERR_CONTEXT_FULL, "the context of %d tokens is full: no room for the next one", (int)s->n_ctx);
-    const double start = seconds();
+    const double start = qig_seconds();
     int rc = qig_session_sample(s, &tokens[0], err, errlen);
     if (rc != QIG_OK) return rc;
     *n = 1;
@@ -261,7 +255,7 @@ int qig_session_next(qig_session *s, int32_t *tokens, int32_t cap, int32_t *n, c
         rc = qig_session_eval(s, tokens, 1, NULL, err, errlen);
         s->spec.stats.rounds++;
         s->spec.stats.tokens++;
-        s->spec.stats.verify_seconds += seconds() - start;
+        s->spec.stats.verify_seconds += qig_seconds() - start;
         return rc;
     }
     const int32_t pos = s->pos, room = s->n_ctx - pos, rows = s->n_batch > 1 ? s->n_batch - 1 : 1; /* a row of a pass is left for the last guess */

@@ -7,14 +7,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#if defined(__linux__)
-static int allowed(int cpu, const cpu_set_t *set) { return cpu < CPU_SETSIZE && CPU_ISSET((unsigned)cpu, set); }
-
 /* The first number in a one-line file of a processor, or -1. */
-static long read_number(int cpu, const char *file) {
-    char path[128];
+static long read_number(const char *root, int cpu, const char *file) {
+    char path[512];
     long value = -1;
-    snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/%s", cpu, file);
+    if (snprintf(path, sizeof path, "%s/cpu%d/%s", root, cpu, file) >= (int)sizeof path) return -1;
     FILE *f = fopen(path, "r");
     if (!f) return -1;
     if (fscanf(f, "%ld", &value) != 1) value = -1;
@@ -23,48 +20,62 @@ static long read_number(int cpu, const char *file) {
 }
 
 /* Relative strength: the kernel's capacity where it has one (ARM), else the highest clock; -1 unknown. */
-static long strength(int cpu) {
-    long s = read_number(cpu, "cpu_capacity");
-    return s > 0 ? s : read_number(cpu, "cpufreq/cpuinfo_max_freq");
-}
-#endif
-
-int qig_cpu_count(void) {
-#if defined(__linux__)
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0) return CPU_COUNT(&set);
-#endif
-    long n = sysconf(_SC_NPROCESSORS_ONLN);
-    return n > 0 ? (int)n : 1;
+static long strength(const char *root, int cpu) {
+    long s = read_number(root, cpu, "cpu_capacity");
+    return s > 0 ? s : read_number(root, cpu, "cpufreq/cpuinfo_max_freq");
 }
 
-int qig_cpu_big_cores(void) {
-#if defined(__linux__)
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0) {
-        long best = -1;
-        int n = 0;
-        for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
-            if (allowed(cpu, &set)) {
-                long s = strength(cpu);
-                if (s > best) best = s;
-            }
-        for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-            if (!allowed(cpu, &set)) continue;
-            long first = read_number(cpu, "topology/thread_siblings_list");
-            if (first >= 0 && first != cpu && allowed((int)first, &set)) continue;
-            if (best > 0 && strength(cpu) * 4 < best * 3) continue; /* the small cores of a mixed chip run at well under 3/4 */
-            n++;
+void qig_topology_of(const char *root, const qig_cpu_set *allowed, qig_topology *t) {
+    static const qig_topology nothing;
+    long strengths[QIG_MAX_CPUS], best = -1;
+    *t = nothing;
+    for (int cpu = 0; cpu < QIG_MAX_CPUS; cpu++) {
+        if (!qig_cpu_in(allowed, cpu)) continue;
+        t->cpus++;
+        strengths[cpu] = strength(root, cpu);
+        if (strengths[cpu] > best) best = strengths[cpu];
+    }
+    for (int cpu = 0; cpu < QIG_MAX_CPUS; cpu++) {
+        if (!qig_cpu_in(allowed, cpu)) continue;
+        /* the small cores of a mixed chip run at well under 3/4; one that says nothing beside others that do is none to count on */
+        if (best > 0 && (double)strengths[cpu] * 4 < (double)best * 3) {
+            t->mixed = 1;
+            continue;
         }
-        if (n > 0) return n;
+        qig_cpu_add(&t->set, cpu);
+        const long first = read_number(root, cpu, "topology/thread_siblings_list");
+        t->big += first < 0 || first >= QIG_MAX_CPUS || first == cpu || !qig_cpu_in(allowed, (int)first);
+    }
+    if (t->cpus < 1) t->cpus = 1;
+    if (t->big < 1) t->big = 1;
+}
+
+void qig_topology_read(qig_topology *t) {
+#if defined(__linux__)
+    cpu_set_t mine;
+    if (sched_getaffinity(0, sizeof mine, &mine) == 0 && CPU_COUNT(&mine) > 0) {
+        qig_cpu_set allowed = { { 0 } };
+        for (int cpu = 0; cpu < QIG_MAX_CPUS && cpu < CPU_SETSIZE; cpu++)
+            if (CPU_ISSET((unsigned)cpu, &mine)) qig_cpu_add(&allowed, cpu);
+        qig_topology_of("/sys/devices/system/cpu", &allowed, t);
+        return;
     }
 #endif
-    return qig_cpu_count();
+    const long n = sysconf(_SC_NPROCESSORS_ONLN);
+    *t = (qig_topology){ .cpus = n > 0 ? (int)n : 1, .big = n > 0 ? (int)n : 1 };
 }
 
-int qig_default_threads(void) {
-    int big = qig_cpu_big_cores();
-    return big < 4 ? big : 4;
+void qig_topology_pin(const qig_topology *t) {
+#if defined(__linux__)
+    if (!t->mixed) return;
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    for (int cpu = 0; cpu < QIG_MAX_CPUS && cpu < CPU_SETSIZE; cpu++)
+        if (qig_cpu_in(&t->set, cpu)) CPU_SET((unsigned)cpu, &set);
+    sched_setaffinity(0, sizeof set, &set); /* 0: this thread */
+#else
+    (void)t;
+#endif
 }
 
 #if defined(__aarch64__)

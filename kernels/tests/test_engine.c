@@ -9,9 +9,7 @@
 #include "../src/sampler.h"
 #include "../src/session.h"
 #include "../src/topology.h"
-#include "tiny_gguf.h"
-
-int qig_model_from_gguf(qig_gguf *g, const char *file, const char *isa, qig_model **out, char *err, size_t errlen);
+#include "tiny_random.h"
 
 /* --- the pool ----------------------------------------------------------------------------------------------------------------------- */
 
@@ -33,17 +31,19 @@ static void pool_item(void *arg, int item, int thread) {
 
 static void test_pool(void) {
     const int counts[] = {1, 2, 3, 4, POOL_MAX};
+    qig_topology machine;
+    qig_topology_read(&machine);
     current = "pool";
     for (size_t k = 0; k < sizeof counts / sizeof *counts; k++) {
         const int n = counts[k];
-        qig_pool *pool = qig_pool_new(n);
+        qig_pool *pool = qig_pool_new(n, &machine);
         pool_case c = {.n_threads = n};
         begin_case();
         CHECK(pool && qig_pool_threads(pool) == n, "%d threads refused", n);
         for (int run = 0; pool && run < 500; run++) {
             const int items = run % (ITEMS + 1);
             for (int i = 0; i < ITEMS; i++) c.times[i] = 0, c.before[i] = run * ITEMS + i;
-            qig_pool_run(pool, pool_item, &c, items);
+            qig_pool_run(pool, n, pool_item, &c, items);
             for (int i = 0; i < ITEMS; i++) {
                 CHECK(c.times[i] == (i < items), "%d threads, run %d: item %d ran %d times", n, run, i, c.times[i]);
                 CHECK(i >= items || c.seen[i] == run * ITEMS + (i + 1) % ITEMS, "%d threads, run %d: item %d saw an old value", n, run, i);
@@ -54,9 +54,9 @@ static void test_pool(void) {
         end_case();
     }
     begin_case();
-    CHECK(qig_pool_new(0) == NULL, "a pool of nobody");
+    CHECK(qig_pool_new(0, &machine) == NULL, "a pool of nobody");
     qig_pool_free(NULL);
-    CHECK(qig_cpu_count() >= 1 && qig_cpu_big_cores() >= 1 && qig_cpu_big_cores() <= qig_cpu_count() && qig_default_threads() <= 4, "processor counts");
+    CHECK(machine.cpus >= 1 && machine.big >= 1 && machine.big <= machine.cpus, "%d of %d processors are big", machine.big, machine.cpus);
     end_case();
 }
 
@@ -272,33 +272,6 @@ void *realloc(void *p, size_t n) {
 #else
 enum { COUNTING = 0 };
 #endif
-
-static qig_model *random_tiny(tiny_file *f) {
-    *f = tiny_model(32);
-    qig_gguf *g;
-    qig_model *m = NULL;
-    char err[256];
-    int rc = qig_gguf_read(f->p, f->n, "tiny", &g, err, sizeof err);
-    if (!rc) rc = qig_model_from_gguf(g, "tiny", NULL, &m, err, sizeof err);
-    if (rc) {
-        fprintf(stderr, "%s\n", err);
-        exit(1);
-    }
-    qig_tensor_info t;
-    for (int64_t i = 0; qig_model_tensor(m, i, &t) == QIG_OK; i++) {
-        uint8_t *p = f->p + t.offset;
-        if (strcmp(t.type, "F32") == 0) {
-            for (uint64_t k = 0; k < t.bytes; k += 4) {
-                float v = 1.0f + 0.5f * rng_float();
-                if (!strstr(t.name, "attn_temp")) memcpy(p + k, &v, 4);
-            }
-        } else {
-            for (uint64_t k = 0; k < t.bytes; k++) p[k] = (uint8_t)rng();
-            for (uint64_t k = 0; k < t.bytes; k += 18) p[k] = 0x80, p[k + 1] = 0x2a; /* 0.05 */
-        }
-    }
-    return m;
-}
 
 static qig_session *new_session(qig_model *m, qig_session_params p) {
     char err[256];

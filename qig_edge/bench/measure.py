@@ -28,7 +28,7 @@ from qig_edge import __version__
 from qig_edge.devices.host import PACKAGE, cpu_info, program_path
 from qig_edge.errors import ConfigError, ModelFileError, RuntimeFault
 
-SCHEMA = 3
+SCHEMA = 4
 COLD_RUNS = 3
 PROMPT = "Once upon a time"
 
@@ -49,6 +49,7 @@ def measure(
     *,
     device: str = "laptop",
     threads: int = 0,
+    threads_batch: int = 0,
     prefill: int = 512,
     decode: int = 128,
     depths: list[int] | None = None,
@@ -75,14 +76,15 @@ def measure(
     before = machine_state()
     tell(0, 3, "cold loads")
     load_cold = _samples(lambda: _cold_open(model))
-    once = [str(program), "generate", str(model), "-p", PROMPT, "-n", "1", "--greedy", "-t", str(threads), "--isa", isa]
-    once += changed
+    once = [str(program), "generate", str(model), "-p", PROMPT, "-n", "1", "--greedy", "-t", str(threads), "-tb", str(threads_batch)]
+    once += ["--isa", isa, *changed]
     first_cold = _samples(lambda: _timed(once) if drop_cache(model) else None)
     tell(1, 3, "warm loads")
     first_warm = _samples(lambda: _timed(once))
     tell(2, 3, "prefill, decode, bandwidth")
     asked: dict[str, object] = {
         "-t": threads,
+        "-tb": threads_batch,
         "--prefill": prefill,
         "--decode": decode,
         "--depths": ",".join(map(str, depths)),

@@ -83,7 +83,8 @@ def print_report(row: dict[str, Any]) -> None:
     for line in lines(row):
         table.add_row(*line)
     console.print(table)
-    cpu = f"{machine['cpu']}, {machine['cores']} cores, kernels {result['isa']}, {result['threads']} threads"
+    cpu = f"{machine['cpu']}, {machine['cores']} cores, kernels {result['isa']},"
+    cpu += f" {result['threads']} threads ({result['threads_batch']} for prefill)"
     console.print(cpu, markup=False, soft_wrap=True)
     console.print(verdict(row), markup=False, soft_wrap=True)
 

@@ -30,6 +30,7 @@ def command(
         ),
     ] = None,
     threads: opt.Threads = 0,
+    threads_batch: opt.ThreadsBatch = 0,
     prefill: Annotated[int, typer.Option(min=1, max=1 << 20, help="Tokens of the prefill test.")] = 512,
     decode: Annotated[int, typer.Option(min=1, max=1 << 20, help="Tokens of each decode test.")] = 128,
     depths: Annotated[
@@ -86,6 +87,8 @@ def command(
     changed = opt.settings(settings)
     if not profile.is_host and (changed or text is not None or draft):
         raise ConfigError(f"--set, --text and --draft belong to a measurement: they go without --device {device}")
+    if threads_batch and (draft or peer is not None):
+        raise ConfigError("--threads-batch belongs to a measurement of prefill: it goes without --draft and --peer")
     if peer is not None or peer_model is not None:
         _check_peer(peer, peer_model, draft or not profile.is_host)
     with Steps(f"bench {device}") as steps:
@@ -113,7 +116,7 @@ def command(
             compared = compare(
                 path,
                 peer_model,
-                threads=threads,
+                threads=threads or _first_threads(path),
                 prefill=prefill,
                 decode=decode,
                 depths=positions,
@@ -134,6 +137,7 @@ def command(
                 path,
                 device=device,
                 threads=threads,
+                threads_batch=threads_batch,
                 prefill=prefill,
                 decode=decode,
                 depths=positions,
@@ -158,6 +162,14 @@ def command(
         from qig_edge.bench.report import print_report
 
         print_report(row)
+
+
+def _first_threads(path: Path) -> int:
+    """The thread count that decode begins with where none is given. A peer gets it too, so ours must not go on to another."""
+    from qig_edge.runtime.native import NativeModel
+
+    with NativeModel(path) as opened, opened.session(n_ctx=1) as session:
+        return session.n_threads
 
 
 def _check_peer(peer: str | None, peer_model: Path | None, other: bool) -> None:

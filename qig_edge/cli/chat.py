@@ -15,6 +15,7 @@ from qig_edge.runtime.symmetry import LIMIT
 
 if TYPE_CHECKING:
     from qig_edge.runtime.chat import Chat
+    from qig_edge.runtime.native import NativeSession
     from qig_edge.runtime.symmetry import Scorer, Symmetry
 
 PROMPT = "> "
@@ -53,6 +54,7 @@ def command(
     settings: opt.Set = None,
     draft: opt.Draft = None,
     threads: opt.Threads = 0,
+    threads_batch: opt.ThreadsBatch = 0,
     isa: opt.Isa = "auto",
     ctx: opt.Ctx = 0,
 ) -> None:
@@ -80,7 +82,7 @@ def command(
     path = model_path(model)
     with contextlib.ExitStack() as stack:
         opened = stack.enter_context(NativeModel(path, isa, settings=changed))
-        session = stack.enter_context(opened.session(n_ctx=ctx, n_threads=threads))
+        session = stack.enter_context(opened.session(n_ctx=ctx, n_threads=threads, n_threads_batch=threads_batch))
         session.set_speculation(draft_len)
         chat = Chat(opened, session, system=system, sampling=drawing, max_tokens=max_tokens)
         gate = None
@@ -97,7 +99,7 @@ def command(
         messages = [prompt] if prompt is not None else _typed(chat) if talking else _piped()
         for message in messages:
             try:
-                shown = _answer(chat, message, gate, as_json)
+                shown = _answer(chat, message, gate, as_json, session)
             except RuntimeFault as e:
                 if not talking:
                     raise
@@ -167,9 +169,12 @@ def _typed(chat: Chat) -> Iterator[str]:
             warned = chat.stop.asked
 
 
-def _answer(chat: Chat, message: str, gate: Gate | None = None, as_json: bool = False) -> bool:
+def _answer(
+    chat: Chat, message: str, gate: Gate | None = None, as_json: bool = False, session: NativeSession | None = None
+) -> bool:
     """Puts one answer on stdout, as it comes or, with a gate or as JSON, when it is whole. False where the gate held it back.
 
+    session: the one whose thread counts the JSON object tells.
     The first Ctrl-C stops it at the next token, the second one leaves at once.
     """
     import signal
@@ -189,7 +194,7 @@ def _answer(chat: Chat, message: str, gate: Gate | None = None, as_json: bool = 
                 sys.stdout.flush()
             text = "\n"
         else:
-            text, held = _whole(chat, message, "".join(pieces), gate, as_json)
+            text, held = _whole(chat, message, "".join(pieces), gate, as_json, session)
     finally:
         signal.signal(signal.SIGINT, before)
     sys.stdout.write(text)
@@ -197,7 +202,9 @@ def _answer(chat: Chat, message: str, gate: Gate | None = None, as_json: bool = 
     return not held
 
 
-def _whole(chat: Chat, message: str, answer: str, gate: Gate | None, as_json: bool) -> tuple[str, bool]:
+def _whole(
+    chat: Chat, message: str, answer: str, gate: Gate | None, as_json: bool, session: NativeSession | None
+) -> tuple[str, bool]:
     """What goes to stdout for a finished answer, and whether the gate held it back; its line goes to stderr."""
     found, line, held = None, None, False
     if gate is not None and (chat.stats.end != "stopped" or answer):
@@ -218,6 +225,7 @@ def _whole(chat: Chat, message: str, answer: str, gate: Gate | None, as_json: bo
         **chat.stats.state.facts(),
         "prefill_s": chat.stats.prefill_s,
         "decode_s": chat.stats.decode_s,
+        **(opt.thread_facts(session) if session else {}),
     }
     if gate is not None:
         record["symmetry"] = {

@@ -10,6 +10,7 @@ import typer
 from qig_edge.cli import options as opt
 
 if TYPE_CHECKING:
+    from qig_edge.runtime.native import NativeSession
     from qig_edge.runtime.stream import Stats
 
 
@@ -48,6 +49,7 @@ def command(
     settings: opt.Set = None,
     draft: opt.Draft = None,
     threads: opt.Threads = 0,
+    threads_batch: opt.ThreadsBatch = 0,
     isa: opt.Isa = "auto",
     ctx: opt.Ctx = 0,
 ) -> None:
@@ -85,12 +87,15 @@ def command(
         if telemetry_json:
             write(token_line(token) + "\n")
 
-    with NativeModel(path, isa, settings=changed) as opened, opened.session(n_ctx=ctx, n_threads=threads) as session:
+    with (
+        NativeModel(path, isa, settings=changed) as opened,
+        opened.session(n_ctx=ctx, n_threads=threads, n_threads_batch=threads_batch) as session,
+    ):
         session.set_speculation(draft_len)
         took = Stats()
         pieces = generate(opened, session, prompt, sampling=drawing, max_tokens=max_tokens, stats=took, on_token=take)
         if as_json:
-            write(json.dumps(_facts("".join(pieces), took), ensure_ascii=False) + "\n")
+            write(json.dumps(_facts("".join(pieces), took, session), ensure_ascii=False) + "\n")
         elif telemetry_json:
             for _ in pieces:
                 pass
@@ -105,7 +110,8 @@ def command(
         opt.report(took, opened, session, show_stats=stats, telemetry=telemetry, conversation=False)
 
 
-def _facts(text: str, took: Stats) -> dict[str, Any]:
+def _facts(text: str, took: Stats, session: NativeSession) -> dict[str, Any]:
     """The object of --json: the qig program prints the same fields."""
     counts = {"end": took.end, "prompt_tokens": took.prompt_tokens, "tokens": took.tokens}
-    return {"text": text, **counts, **took.state.facts(), "prefill_s": took.prefill_s, "decode_s": took.decode_s}
+    seconds = {"prefill_s": took.prefill_s, "decode_s": took.decode_s}
+    return {"text": text, **counts, **took.state.facts(), **seconds, **opt.thread_facts(session)}

@@ -60,7 +60,26 @@ Draft = Annotated[
         help="Tokens that the model's draft guesses, to be verified at once: 1 to 8, off, auto. Default: auto, off with --seed.",
     ),
 ]
-Threads = Annotated[int, typer.Option("--threads", "-t", min=0, max=256, help="Threads; 0: the big cores, at most 4.")]
+Threads = Annotated[
+    int,
+    typer.Option(
+        "--threads",
+        "-t",
+        min=0,
+        max=256,
+        help="Threads; 0: measured on the first tokens, beginning with the big cores, at most 4.",
+    ),
+]
+ThreadsBatch = Annotated[
+    int,
+    typer.Option(
+        "--threads-batch",
+        "-tb",
+        min=0,
+        max=256,
+        help="Threads that read prompts; 0: as --threads, or where that is 0 too measured likewise.",
+    ),
+]
 Isa = Annotated[str, typer.Option(help="Kernel set: auto, or one that 'qig-edge info' lists.")]
 Ctx = Annotated[int, typer.Option(min=0, help="Positions of the context; 0: as many as the model was trained for.")]
 
@@ -130,8 +149,13 @@ def report(
         print(line, file=sys.stderr)
 
 
+def thread_facts(session: NativeSession) -> dict[str, int]:
+    """The thread counts of a session, as JSON objects tell them."""
+    return {"threads": session.n_threads, "threads_batch": session.n_threads_batch}
+
+
 def stats_line(stats: Stats, model: NativeModel, session: NativeSession) -> str:
-    """One line about an answer: counts, speeds, what ran of an adaptive model, memory of this process and of the cache in it."""
+    """One line about an answer: counts, speeds, what ran of an adaptive model, memory of this process and of the cache in it, threads."""
     import psutil
 
     from qig_edge.runtime.state import adaptive, state_part
@@ -148,5 +172,6 @@ def stats_line(stats: Stats, model: NativeModel, session: NativeSession) -> str:
     return (
         f"[{stats.tokens} tokens ({stats.end}); prefill {stats.prompt_tokens} tokens, {rate(stats.prefill_rate)};"
         f" decode {rate(stats.decode_rate)}; first token {stats.first_token_s * 1e3:.0f} ms{ran}{drafts};"
-        f" memory {rss / 2**20:.0f} MiB, {session.cache_bytes / 2**20:.1f} MiB of it cache]"
+        f" memory {rss / 2**20:.0f} MiB, {session.cache_bytes / 2**20:.1f} MiB of it cache;"
+        f" {session.n_threads} threads ({session.n_threads_batch} for the prompt)]"
     )

@@ -49,7 +49,7 @@ class CTensorInfo(ct.Structure):
 
 
 class CSessionParams(ct.Structure):
-    _fields_ = [(n, ct.c_int32) for n in ("n_ctx", "n_threads", "n_batch", "cache_type", "prompt_telemetry", "all_keys")]
+    _fields_ = [(n, ct.c_int32) for n in ("n_ctx", "n_threads", "n_threads_batch", "n_batch", "cache_type", "prompt_telemetry", "all_keys")]
 
 
 class CSamplerParams(ct.Structure):
@@ -108,6 +108,7 @@ PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "qig_session_pos": (_I32, (_P,)),
     "qig_session_n_ctx": (_I32, (_P,)),
     "qig_session_n_threads": (_I32, (_P,)),
+    "qig_session_n_threads_batch": (_I32, (_P,)),
     "qig_session_cache_bytes": (ct.c_uint64, (_P,)),
     "qig_session_tokens": (_IDS, (_P,)),
     "qig_session_eval": (ct.c_int, (_P, _P, _I32, _P, *_ERR)),
@@ -363,6 +364,7 @@ class NativeModel:
         *,
         n_ctx: int = 0,
         n_threads: int = 0,
+        n_threads_batch: int = 0,
         n_batch: int = 0,
         cache_type: str = "auto",
         prompt_telemetry: bool = False,
@@ -373,6 +375,7 @@ class NativeModel:
             self,
             n_ctx=n_ctx,
             n_threads=n_threads,
+            n_threads_batch=n_threads_batch,
             n_batch=n_batch,
             cache_type=cache_type,
             prompt_telemetry=prompt_telemetry,
@@ -383,7 +386,9 @@ class NativeModel:
 class NativeSession:
     """One mutable timeline of a NativeModel; belongs to one thread at a time and keeps its model alive.
 
-    n_ctx: positions, 0 for the model's context length; n_threads 0: the big cores, at most 4; n_batch: tokens per prefill pass, 0 for 128;
+    n_ctx: positions, 0 for the model's context length; n_threads: for decode, which is every pass of up to 9 tokens; n_threads_batch: for larger
+    passes, 0: as n_threads where that is given. Other counts of 0 are found by trial on the first passes, at a cost of at most 5% of their time,
+    beginning with the big cores, at most 4 for decode and 8 for larger passes; floats do not depend on it. n_batch: tokens a pass of prefill, 0: 128;
     cache_type "auto" (F32 for an all-F32 file, else I8), "f32" or "i8"; prompt_telemetry: surprise and confidence are measured inside prompts
     too (else they are NaN there), at the price of the head for every token; all_keys: keys are read also where the gate certainly cuts them (the
     same floats, for measuring).
@@ -396,6 +401,7 @@ class NativeSession:
         *,
         n_ctx: int = 0,
         n_threads: int = 0,
+        n_threads_batch: int = 0,
         n_batch: int = 0,
         cache_type: str = "auto",
         prompt_telemetry: bool = False,
@@ -405,7 +411,9 @@ class NativeSession:
         self._lib, self.model, self._speculates = library(), model, False
         if cache_type not in CACHE_TYPES:
             raise ConfigError(f"cache_type = '{cache_type}' must be one of {', '.join(CACHE_TYPES)}")
-        params = CSessionParams(n_ctx, n_threads, n_batch, CACHE_TYPES[cache_type], int(prompt_telemetry), int(all_keys))
+        params = CSessionParams(
+            n_ctx, n_threads, n_threads_batch, n_batch, CACHE_TYPES[cache_type], int(prompt_telemetry), int(all_keys)
+        )
         handle, self._err = _P(), ct.create_string_buffer(ERRLEN)
         _check(
             self._lib.qig_session_new(model.handle, ct.byref(params), ct.byref(handle), self._err, ERRLEN), self._err
@@ -448,8 +456,13 @@ class NativeSession:
 
     @property
     def n_threads(self) -> int:
-        """Threads that evaluate, the choice for 0 made."""
+        """Threads that decode: as given, else as they stand now."""
         return int(self._lib.qig_session_n_threads(self.handle))
+
+    @property
+    def n_threads_batch(self) -> int:
+        """Threads of passes of more than 9 tokens: as given, else as they stand now."""
+        return int(self._lib.qig_session_n_threads_batch(self.handle))
 
     @property
     def cache_bytes(self) -> int:

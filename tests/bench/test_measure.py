@@ -59,7 +59,7 @@ def test_row(row: dict[str, Any]) -> None:
     assert json.loads(json.dumps(row)) == row
     result = row["result"]
     assert (
-        row["schema"] == 3
+        row["schema"] == 4
         and row["settings"] == {"gate.margin": "3"}
         and row["device"] == "laptop"
         and row["machine"]["cores"] >= 1

@@ -111,6 +111,10 @@ BAD = {
     "a zero top-p": ("chat {model} -p x --top-p 0", "top_p = 0"),
     "no tokens": ("generate {model} -p x -n 0", "--max-tokens"),
     "many threads": ("generate {model} -p x -t 1000", "--threads"),
+    "many threads for the prompt": ("generate {model} -p x -tb 1000", "--threads-batch"),
+    "a word for threads": ("chat {model} -p x -tb two", "--threads-batch"),
+    "threads for a prefill that is not measured": ("bench {model} --draft -tb 2", "--threads-batch"),
+    "the same of a peer": ("bench {model} --peer llama.cpp -tb 2", "--threads-batch"),
     "a word for a number": ("generate {model} -p x -n many", "--max-tokens"),
     "a long prompt": ("generate {model} -p {long}", "the context has room for 64"),
     "a long message": ("chat {model} -p {long}", "the context has room for 63"),
@@ -228,6 +232,9 @@ def test_generate_as_json(qig_edge: Run, tiny_model: Path) -> None:
     code, out, err = qig_edge(*args, "--telemetry-json")
     lines = [json.loads(line) for line in out.splitlines()]
     assert code == 0 and not err and len(lines) == 12 and all(line["regime"] == "geometric" for line in lines)
+    assert (told["threads"], told["threads_batch"]) == (1, 1)
+    told = json.loads(qig_edge(*args, "--json", "-tb", 2).out)
+    assert (told["threads"], told["threads_batch"]) == (1, 2)
     assert told["text"].startswith("".join(line["text"] for line in lines))
 
 

@@ -135,8 +135,9 @@ def test_prefill_equals_decode_bit_for_bit(tmp_path: Path, isa: str, engine: obj
         assert np.isfinite(decoded).all()
         cases = 0
         for n_batch in (1, 3, 32, 128):
-            for n_threads in (1, 2, 5):
-                with model.session(n_threads=n_threads, n_batch=n_batch, prompt_telemetry=True) as session:
+            for n_threads, n_threads_batch in ((1, 0), (2, 5), (5, 2), (0, 0)):
+                threads = {"n_threads": n_threads, "n_threads_batch": n_threads_batch}
+                with model.session(**threads, n_batch=n_batch, prompt_telemetry=True) as session:
                     assert same(session.eval_all(ids[:41]), decoded[:41])
                     session.eval(ids[41:64])
                     assert same(session.logits(), decoded[63])
@@ -145,7 +146,7 @@ def test_prefill_equals_decode_bit_for_bit(tmp_path: Path, isa: str, engine: obj
                     for field, values in records(session, len(ids)).items():
                         assert same(values, kept[field]), field
                 cases += 1
-        assert cases == 12
+        assert cases == 16
 
 
 def test_unobserved_prompts_leave_the_running_mean_alone(tmp_path: Path) -> None:
@@ -278,7 +279,7 @@ def test_a_full_context_is_refused_whole(tmp_path: Path) -> None:
         assert session.pos == 10 and same(session.logits(), before)
         session.eval(ids[10:16])
         assert session.pos == 16
-        for bad in ({"n_ctx": -1}, {"n_threads": 9999}, {"n_batch": -2}):
+        for bad in ({"n_ctx": -1}, {"n_threads": 9999}, {"n_threads_batch": 9999}, {"n_batch": -2}):
             with pytest.raises(RuntimeFault, match=next(iter(bad))):
                 model.session(**bad)
 

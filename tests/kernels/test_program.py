@@ -104,6 +104,36 @@ def test_greedy_text_is_the_same_everywhere(model: Path) -> None:
     assert len(texts) == 1
 
 
+def test_thread_counts_change_no_text_and_are_told(model: Path) -> None:
+    asked = ("generate", model, "-p", "abc" * 9, "-n", 30, *DRAWN)
+    want = ok(*asked, "-t", 1)
+    for given, counts in (
+        (("-t", 2, "-tb", 3), (2, 3)),
+        (("-t3", "-tb2"), (3, 2)),
+        (("--threads=2", "--threads-batch=1"), (2, 1)),
+        (("-tb", 1, "-t", 2), (2, 1)),
+        (("-t", 2), (2, 2)),
+    ):
+        assert ok(*asked, *given) == want, given
+        for program in (run, edge):
+            if program is edge and given[0] == "-t3":
+                continue  # a value goes apart from -tb there
+            told = json.loads(program(*asked, *given, "--json").stdout)
+            assert (told["threads"], told["threads_batch"]) == counts and told["text"] == want.decode()[27:-1], given
+            err = program(*asked, *given, "--stats").stderr.decode()
+            assert f"{counts[0]} threads ({counts[1]} for the prompt)" in err, err
+    small = ("bench", model, "--prefill", 20, "--decode", 4, "--depths", "0", "--repeat", 1, "-t", 2, "-tb", 1)
+    told = json.loads(ok(*small, "--json"))
+    assert (told["threads"], told["threads_batch"]) == (2, 1) and "2 threads (1 for prefill)" in ok(*small).decode()
+
+
+def test_thread_counts_that_are_not_given_are_sensible(model: Path) -> None:
+    told = json.loads(ok("generate", model, "-p", "abc", "-n", 30, *DRAWN, "--json"))
+    assert 1 <= told["threads"] <= 8 and 1 <= told["threads_batch"] <= 8
+    told = json.loads(ok("generate", model, "-p", "abc", "-n", 30, *DRAWN, "-tb", 3, "--json"))
+    assert 1 <= told["threads"] <= 8 and told["threads_batch"] == 3
+
+
 def test_info(model: Path) -> None:
     told = json.loads(ok("info", model, "--json", "--tensors"))
     with NativeModel(model) as opened:
@@ -181,11 +211,12 @@ def test_json_is_the_packages(model: Path) -> None:
             assert record.pop("prefill_s") > 0 and record.pop("decode_s") >= 0
         return records
 
-    asked = ("generate", model, "-p", "Hälp", "-n", 12, *DRAWN, "--json")
+    threads = ("-t", 2, "-tb", 1)  # else they are measured, and may differ
+    asked = ("generate", model, "-p", "Hälp", "-n", 12, *DRAWN, *threads, "--json")
     (record,) = facts(run(*asked))
     assert [record] == facts(edge(*asked)) and record["end"] == "length" and record["uncertain"] is False
     assert "Hälp" + str(record["text"]) + "\n" == ok(*asked[:-1]).decode()
-    asked = ("chat", model, "-n", 12, *DRAWN, "--json")
+    asked = ("chat", model, "-n", 12, *DRAWN, *threads, "--json")
     records = facts(run(*asked, text="hel\"lo\nä\n"))
     assert records == facts(edge(*asked, text="hel\"lo\nä\n")) and [r["message"] for r in records] == ['hel"lo', "ä"]
     assert list(records[0])[:5] == ["message", "answer", "end", "prompt_tokens", "tokens"]
@@ -336,6 +367,8 @@ def test_bench(model: Path) -> None:
         ("generate", "MODEL", "-p", "x", "--json", "--telemetry-json"), ("bench", "MODEL", "--text", "MISSING"),
         ("bench", "MODEL", "--text", "FOLDER"),
         ("bench", "TEXT", "--json"), ("bench", "MODEL", "--threads", "1000"), ("generate", "FOLDER", "-p", "x"),
+        ("bench", "MODEL", "--threads-batch", "257"), ("chat", "MODEL", "-tb", "-1"), ("generate", "MODEL", "-p", "x", "-tb"),
+        ("generate", "MODEL", "-p", "x", "-tbx"), ("generate", "MODEL", "-p", "x", "-tx"), ("info", "MODEL", "-tb", "2"),
     ],
     ids=lambda a: " ".join(a)[:50] or "nothing",
 )  # fmt: skip

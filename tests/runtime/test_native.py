@@ -140,6 +140,25 @@ def test_eval_does_not_depend_on_the_split(model: NativeModel) -> None:
         assert np.array_equal(whole.tokens, ids) and whole.tokens.dtype == np.int32 and split.pos == len(ids)
 
 
+def test_thread_counts(model: NativeModel) -> None:
+    for asked, told in (
+        ({"n_threads": 2, "n_threads_batch": 3}, (2, 3)),
+        ({"n_threads": 3, "n_threads_batch": 1}, (3, 1)),
+        ({"n_threads": 2}, (2, 2)),
+    ):
+        with model.session(**asked) as made:
+            assert (made.n_threads, made.n_threads_batch) == told
+            made.eval(list(range(5, 40)))
+            made.eval([9])
+            assert (made.n_threads, made.n_threads_batch) == told
+    with model.session(n_threads_batch=2) as made:
+        assert 1 <= made.n_threads <= 4 and made.n_threads_batch == 2
+    for bad in ({"n_threads": -1}, {"n_threads_batch": 257}):
+        name, value = next(iter(bad.items()))
+        with pytest.raises(RuntimeFault, match=f"^{name} = {value} must be 1 to 256, or 0 to choose$"):
+            model.session(**bad)
+
+
 def test_logits_are_a_read_only_view(session: NativeSession) -> None:
     assert session.n_threads == 1
     with pytest.raises(RuntimeFault, match="before the first eval"):
