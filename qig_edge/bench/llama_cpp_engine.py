@@ -100,6 +100,10 @@ class LlamaCpp:
         pointer = self.lib.llama_get_logits_ith(self._contexts[setting], -1)
         return np.ctypeslib.as_array(pointer, (self.vocab_size,)).copy()
 
+    def pos(self, setting: Setting) -> int:
+        """Tokens that stand there."""
+        return int(self.lib.llama_memory_seq_pos_max(self.lib.llama_get_memory(self._contexts[setting]), 0)) + 1
+
     def rollback(self, setting: Setting, pos: int) -> None:
         """Forgets everything from position pos on."""
         self.lib.llama_memory_seq_rm(self.lib.llama_get_memory(self._contexts[setting]), 0, pos, -1)

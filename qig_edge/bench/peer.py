@@ -116,8 +116,8 @@ def _pairs(session: NativeSession, peer: LlamaCpp, test: Test, ids: list[int], r
     _stand_at(session, test.depth, ids)
     tried = {}
     for setting in SETTINGS:
-        peer.rollback(setting, 0)
-        peer.eval(setting, ids[: test.depth])
+        peer.rollback(setting, test.depth)
+        peer.eval(setting, ids[peer.pos(setting) : test.depth])  # llama.cpp is slow in great depths: what stands there stays
         trial = test if not test.one_by_one else dataclasses.replace(test, tokens=min(TRIAL, test.tokens))
         tried[setting] = min(_theirs(peer, setting, trial, ids) for _ in range(2))
     best = min(tried, key=lambda s: tried[s])
