@@ -1,8 +1,9 @@
 """libqig and llama.cpp by turns, in one process: the same number of threads, the same tests, ratios pair by pair.
 
-A test is the prefill of an empty cache, or decoding at a depth. Before a test llama.cpp tries each of SETTINGS and keeps its fastest; then the
-engines take turns, and who begins changes from pair to pair, so that what else the machine does meets both alike. Tokens are the same for both,
-random or a text's (nothing is sampled). The clock runs over evaluation with the last token's logits made, nothing else.
+A test is the prefill of an empty cache, or decoding at a depth. Before a test llama.cpp tries each of SETTINGS and keeps its fastest; one that was
+clearly slower than another in a DEEP test is not tried at greater depths, where filling its cache can take an hour. Then the engines take turns, and
+who begins changes from pair to pair, so that what else the machine does meets both alike. Tokens are the same for both, random or a text's (nothing
+is sampled). The clock runs over evaluation with the last token's logits made, nothing else.
 
 Where both read the same file, the text that each continues greedily is compared too: how many tokens are the same before the first that differs.
 Where libqig left keys out that the gate cuts, the logits at the greatest depth are compared with those of a session that reads every key.
@@ -25,6 +26,7 @@ from qig_edge.errors import ConfigError
 from qig_edge.runtime.native import NativeModel, NativeSession
 
 TRIAL = 8  # decoded tokens of a setting's trial
+CLEARLY, DEEP = 1.3, 1024  # times as slow; tokens
 SAME = 32  # tokens of the greedy comparison
 
 
@@ -72,10 +74,13 @@ def compare(
         stack.callback(peer.close)
         before = machine_state()
         ids = _ids(model, peer, n_ctx, text)
-        rows = []
+        rows, candidates = [], list(SETTINGS)
         for i, test in enumerate(tests):
             tell(i, len(tests), str(test))
-            rows.append(_pairs(session, peer, test, ids, repeat))
+            rows.append(_pairs(session, peer, candidates, test, ids, repeat))
+            if test.one_by_one and test.depth >= DEEP:
+                took = rows[-1]["tried"]
+                candidates = [s for s in candidates if took[str(s)] <= CLEARLY * min(took.values())]
         left_out = any(test["keys"] and test["keys"]["sketched"] for test in rows)
         exact = _same_logits(model, session, ids, rows[-1]["depth"]) if left_out else None
         same = _same_text(session, peer, ids) if theirs is None else None
@@ -111,11 +116,13 @@ def _ids(model: NativeModel, peer: LlamaCpp, n: int, text: Path | None) -> list[
     return [found[i % len(found)] for i in range(n)]
 
 
-def _pairs(session: NativeSession, peer: LlamaCpp, test: Test, ids: list[int], repeat: int) -> dict[str, Any]:
-    """One test: the peer's fastest setting, then `repeat` pairs. Both engines stand at the test's depth before and after."""
+def _pairs(
+    session: NativeSession, peer: LlamaCpp, candidates: list[Setting], test: Test, ids: list[int], repeat: int
+) -> dict[str, Any]:
+    """One test: the peer's fastest setting of `candidates`, then `repeat` pairs. Both engines stand at the test's depth before and after."""
     _stand_at(session, test.depth, ids)
     tried = {}
-    for setting in SETTINGS:
+    for setting in candidates:
         peer.rollback(setting, test.depth)
         peer.eval(setting, ids[peer.pos(setting) : test.depth])  # llama.cpp is slow in great depths: what stands there stays
         trial = test if not test.one_by_one else dataclasses.replace(test, tokens=min(TRIAL, test.tokens))
@@ -136,6 +143,7 @@ def _pairs(session: NativeSession, peer: LlamaCpp, test: Test, ids: list[int], r
         "tokens": test.tokens,
         "depth": test.depth,
         "setting": str(best),
+        "tried": {str(setting): seconds for setting, seconds in tried.items()},
         "ours": ours,
         "theirs": theirs,
         "ratios": ratios,
@@ -226,13 +234,13 @@ def lines(row: dict[str, Any]) -> list[str]:
     out = [
         f"{row['model']['name']}  {row['model']['file_type']}, libqig ({row['model']['isa']}) against llama.cpp"
         f" (llama-cpp-python {row['peer']['llama_cpp_python']}) on {Path(row['peer']['file']).name}, {row['threads']} threads",
-        f"{'test':<26}{'libqig':>12}{'llama.cpp':>12}   ratio, pair by pair      llama.cpp's fastest setting",
+        f"{'test':<26}{'libqig':>12}{'llama.cpp':>12}   ratio, pair by pair      llama.cpp's fastest setting (of those tried)",
     ]
     for test in row["tests"]:
         ratio = test["ratio"]
         spread = f"{ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})"
         speeds = "".join(f"{statistics.median(test[who]):>12.1f}" for who in ("ours", "theirs"))
-        out.append(f"{test['test']:<26}{speeds}   {spread:<24} {test['setting']}")
+        out.append(f"{test['test']:<26}{speeds}   {spread:<24} {test['setting']} (of {len(test['tried'])})")
     out.append("Tokens a second, medians; ratio: libqig over llama.cpp.")
     for test in row["tests"]:
         if (keys := test["keys"]) and keys["active"] < 1:

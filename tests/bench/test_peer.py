@@ -52,6 +52,8 @@ def test_the_same_file_in_both(twin: Path) -> None:
         assert len(test["ours"]) == len(test["theirs"]) == len(test["ratios"]) == 3
         assert test["ratio"]["min"] <= test["ratio"]["median"] <= test["ratio"]["max"] and test["ratio"]["min"] > 0
         assert test["ratios"][1] == test["ours"][1] / test["theirs"][1] and "cache" in test["setting"]
+        assert test["tried"][test["setting"]] == min(test["tried"].values())
+    assert len(row["tests"][1]["tried"]) == 3 >= len(row["tests"][2]["tried"]) >= 1
     assert 1 <= row["same_greedy_tokens"]["same"] <= row["same_greedy_tokens"]["of"] == 16
     json.dumps(row)
     text = "\n".join(lines(row))
