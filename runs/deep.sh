@@ -5,7 +5,7 @@
 #   runs/deep.sh TEXT [DEPTHS]          TEXT: a file to read; DEPTHS: 0,4096,16384
 #   OUT=bench-deep THREADS=1 MARGIN=4 REPEAT=5 DECODE=16 QIG_EDGE="qig-edge" runs/deep.sh TEXT
 #
-# Prints two tables, which stay in OUT too. Half an hour at depth 16384, most of it llama.cpp's prefill for each of its settings.
+# Prints two tables, which stay in OUT too. A quarter of an hour and more with depth 16384, most of it the filling of llama.cpp's caches.
 set -euo pipefail
 text=${1:?runs/deep.sh TEXT [DEPTHS]: a text file is missing}
 depths=${2:-0,4096,16384}
