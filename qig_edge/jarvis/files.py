@@ -58,7 +58,7 @@ def read_config(path: Path, final_norm: bool | None = None) -> JarvisConfig:
         raise CheckpointError(str(e)) from None
     if config.n_layers > MOST_LAYERS or config.param_counts()["total"] > MOST_WEIGHTS:
         raise CheckpointError(
-            f"'{path}' is of {config.param_counts()['total']} weights in {config.n_layers} layers: more than {MOST_WEIGHTS} in {MOST_LAYERS} are not read"
+            f"'{path}' tells of {config.param_counts()['total']} weights in {config.n_layers} layers (read are up to {MOST_WEIGHTS} in {MOST_LAYERS})"
         )
     return config
 
@@ -133,7 +133,7 @@ def _array(
     if kinds != "f":
         return values
     with np.errstate(over="ignore"):
-        out = np.ascontiguousarray(values, np.float32)
+        out = np.array(values, np.float32, order="C")  # a copy: what came from bytes cannot be written to
     if not np.isfinite(out).all():
         raise CheckpointError(f"'{path}': {name} holds values that are not finite")
     return out

@@ -1,4 +1,4 @@
-"""Jarvis in NumPy alone: forward, backward, cache and metrics. The mathematics is that of qig_edge/model/jarvis.py, the weights are those of the .npz file.
+"""Jarvis in NumPy alone: forward, backward, cache and metrics, of the mathematics of qig_edge/model/jarvis.py and the weights of the .npz file.
 
     network = Network.random(JarvisConfig(vocab_size=500), seed=1)
     loss, gradients = network.loss(ids[:, :-1], ids[:, 1:])

@@ -235,7 +235,7 @@ class Jarvis(nn.Module):
             block.attn.recompute = level == "attention"
 
     def fake_quantize(self, kinds: dict[str, str] | None, int8_cache: bool) -> None:
-        """Runs with weights (by module name, "table" for the embedding) and inputs rounded as a quantized file's are; None: off. The cache stays as it is."""
+        """Runs with weights (by module name, "table" for the embedding) and inputs rounded as a quantized file's are; None: off."""
         for name, product in self.products():
             product.kind = kinds.get(name) if kinds else None
         self.kind = kinds.get("table") if kinds else None

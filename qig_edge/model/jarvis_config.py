@@ -44,6 +44,17 @@ class JarvisConfig:
     def head_dim(self) -> int:
         return self.d_model // self.n_heads
 
+    # What training asks of a configuration, besides: kinds of depth and gates, of which there are none, and the width of the head's input.
+    adaptive = gate_learnt = False
+
+    @property
+    def exit_blocks(self) -> list[int]:
+        return []
+
+    @property
+    def head_width(self) -> int:
+        return self.d_model
+
     def param_counts(self) -> dict[str, int]:
         """Number of trained weights by part, and their total."""
         d = self.d_model

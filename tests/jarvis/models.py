@@ -18,7 +18,7 @@ def network(config: JarvisConfig = TINY, seed: int = 3, dtype: Any = np.float32)
     """Random, with gains and biases that are not 1 and 0."""
     made = Network.random(config, seed, dtype)
     rng = np.random.default_rng(seed)
-    for name, w in made.weights.items():
+    for w in made.weights.values():
         if w.ndim == 1:
             w += 0.3 * rng.standard_normal(w.shape)
     return made
