@@ -209,7 +209,7 @@ def _weights(folder: Path) -> dict[str, Tensor]:
         return {k.removeprefix("kernel."): v for k, v in load_file(folder / "model.safetensors").items()}
     except (SafetensorError, RuntimeError, OSError) as e:
         raise CheckpointError(
-            f"'{folder}/model.safetensors' does not hold this model's weights: {str(e).splitlines()[0]}"
+            f"'{folder}/model.safetensors' is damaged, it does not hold this model's weights: {str(e).splitlines()[0]}"
         ) from None
 
 

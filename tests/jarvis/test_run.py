@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-from qig_edge.jarvis.files import read_network
-from qig_edge.train import checkpoint
-from tests.train.conftest import arguments
+from qig_edge.jarvis.files import read_network  # noqa: E402
+from qig_edge.train import checkpoint  # noqa: E402
+from tests.train.conftest import arguments  # noqa: E402
 
 LAST = "step-00000024"
 Run = Callable[..., subprocess.CompletedProcess[str]]
