@@ -440,7 +440,7 @@ def hostile() -> dict[str, tuple[bytes, str]]:
         "alignment_2_31": (with_key("general.alignment", U32, u32(1 << 31)), "general.alignment is 2147483648"),
         "alignment_u64": (with_key("general.alignment", U64, struct.pack("<Q", 32)), "general.alignment is of type 10"),
         "alignment_string": (with_key("general.alignment", STRING, string("32")), "general.alignment is of type 8"),
-        "architecture_gpt2": (with_key("general.architecture", STRING, string("gpt2")), "'gpt2' is not run by this build (qig, llama, arcee, jarvis-quantum)"),
+        "architecture_gpt2": (with_key("general.architecture", STRING, string("gpt2")), "'gpt2' is not run by this build (qig, llama, arcee,"),
         "architecture_missing": (with_file(lambda f: f.keys.pop("general.architecture")), "'general.architecture' is missing"),
         "architecture_number": (with_key("general.architecture", U32, u32(1)), "must be a string"),
         "config_of_u64": (with_key("qig.context_length", U64, struct.pack("<Q", 64)), "must be a u32"),

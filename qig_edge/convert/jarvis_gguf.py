@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 LAYOUTS = ("jarvis", "gpt2")
 NORMAL, CONTROL = 1, 3  # tokenizer.ggml.token_type
 ADDED = (
-    "A Jarvis model in the layout of gpt2. Added, and without effect: attention's output products are identities (attn_output), biases of products are "
-    "zero, the sines and cosines of the positions stand in position_embd, and the vocabulary has one merge that no text makes."
+    "A Jarvis model in the layout of gpt2. Added, and without effect: attention's output products are identities (attn_output), biases of products"
+    " are zero, the sines and cosines of the positions stand in position_embd, and the vocabulary has one merge that no text makes."
 )
 HALF_MOST = 65504.0
 

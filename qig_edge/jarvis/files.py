@@ -5,18 +5,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from qig_edge.errors import CheckpointError, ConfigError
 from qig_edge.jarvis.network import Network, shapes
 from qig_edge.model.jarvis_config import JarvisConfig
+
+if TYPE_CHECKING:
+    from qig_edge.model.jarvis import Jarvis
 
 MODEL_TYPE = "jarvis-quantum"
 NPZ, CONFIG, TOKENIZER = "model.npz", "config.json", "tokenizer.json"
@@ -174,6 +178,27 @@ def _turn(path: Path, config: JarvisConfig, weights: dict[str, np.ndarray], turn
 def _shown(name: str) -> str:
     """A name that came from a file, short and in one line."""
     return "".join(c if c.isprintable() else "?" for c in name[:60])
+
+
+def sha256(path: Path) -> str:
+    """Of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def torch_model(network: Network) -> Jarvis:
+    """The same model in torch, on the CPU, in eval mode and in the weights' precision."""
+    import torch
+
+    from qig_edge.model.jarvis import Jarvis
+
+    model = Jarvis(network.config).to(torch.float64 if network.weights["embedding"].dtype == np.float64 else torch.float32)
+    state = torch_state(network.config, network.weights)
+    model.load_state_dict({name: torch.from_numpy(w.copy()) for name, w in state.items()})
+    return model.eval()
 
 
 def torch_state(config: JarvisConfig, weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

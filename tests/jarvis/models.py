@@ -22,15 +22,3 @@ def network(config: JarvisConfig = TINY, seed: int = 3, dtype: Any = np.float32)
         if w.ndim == 1:
             w += 0.3 * rng.standard_normal(w.shape)
     return made
-
-
-def torch_model(made: Network) -> Any:
-    """The torch model of these weights, in their precision."""
-    import torch
-
-    from qig_edge.jarvis.files import torch_state
-    from qig_edge.model.jarvis import Jarvis
-
-    model = Jarvis(made.config).to(torch.float64 if made.weights["embedding"].dtype == np.float64 else torch.float32)
-    model.load_state_dict({name: torch.from_numpy(w.copy()) for name, w in torch_state(made.config, made.weights).items()})
-    return model.eval()

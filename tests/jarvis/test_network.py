@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from qig_edge.jarvis.adam import Adam
+from qig_edge.jarvis.files import from_torch_state, torch_model
 from qig_edge.jarvis.network import METRICS, Network, shapes, sinusoids
 from qig_edge.model.jarvis_config import JarvisConfig
-from tests.jarvis.models import PLAIN, TINY, network, torch_model
+from tests.jarvis.models import PLAIN, TINY, network
 
 torch = pytest.importorskip("torch")
 
@@ -28,8 +29,6 @@ def ids(config: JarvisConfig, rows: int = 2, length: int = 23) -> np.ndarray:
 
 @pytest.mark.parametrize("config", SHAPES.values(), ids=SHAPES)
 def test_gradients_are_autograds(config: JarvisConfig) -> None:
-    from qig_edge.jarvis.files import from_torch_state
-
     ours = network(config, dtype=np.float64)
     model = torch_model(ours)
     text = ids(config)
