@@ -121,7 +121,7 @@ static void place_tensors(opener *o) {
     if (!m->jarvis || qig_has_tensor(o, "output_norm.weight")) qig_place(o, &m->output_norm, "output_norm.weight", 0, d, QIG_ONLY_F32);
     if (m->jarvis && m->output_norm.data) qig_place(o, &m->output_norm_bias, "output_norm.bias", 0, d, QIG_ONLY_F32);
     if (!m->dense) qig_place(o, &m->output_down, "output_down.weight", m->head_width, d, QIG_ANY_TYPE);
-    if (m->dense ? qig_has_tensor(o, "output.weight") : m->head_rank > 0) qig_place(o, &m->output, "output.weight", v, m->head_width, QIG_ANY_TYPE);
+    if (m->jarvis || (m->dense ? qig_has_tensor(o, "output.weight") : m->head_rank > 0)) qig_place(o, &m->output, "output.weight", v, m->head_width, QIG_ANY_TYPE);
     else m->output = m->token_embd;
     for (uint64_t i = 0; !o->rc && i < o->g->n_tensors; i++) {
         char q[QIG_QUOTE_SIZE];
