@@ -84,7 +84,7 @@ def read_network(path: Path) -> Network:
             return _read(path, archive)
     except OSError as e:
         raise CheckpointError(f"'{path}': {e.strerror or e}") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as e:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as e:
         raise CheckpointError(f"'{path}' is no .npz file or damaged: {str(e).splitlines()[0] if str(e) else type(e).__name__}") from None
 
 

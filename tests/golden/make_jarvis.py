@@ -14,7 +14,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 FOLDER = HERE / "jarvis"
-PROMPTS = ("People use", "What do we know about giraffes?", "Here are some facts about milk.", "Xylophone 42")
+PROMPTS = ("A forest is a large", "Crows, owls, and", "Milk should be", "Xylophone 42")
 NEW_TOKENS = 32
 NEAR_TIE = 0.05  # of the two likeliest tokens' logits; stock llama.cpp's GELU has the precision of a table of half-precision numbers
 TEXT_TOKENS = 12
@@ -34,7 +34,7 @@ def train(work: Path, tokens: int) -> None:
     from qig_edge.train.sources import Source
 
     torch.set_num_threads(1)
-    config = JarvisConfig(vocab_size=800, d_model=24, n_layers=2, n_heads=4, hidden_dim=48, context_length=64)
+    config = JarvisConfig(vocab_size=560, d_model=32, n_layers=2, n_heads=4, hidden_dim=64, context_length=64)
     settings = TrainConfig(
         tokens=tokens,
         batch_tokens=2048,
@@ -52,7 +52,7 @@ def train(work: Path, tokens: int) -> None:
     work.mkdir(parents=True, exist_ok=True)
     corpus = work / "facts.jsonl"
     if not corpus.is_file():
-        lines = [json.dumps(r, ensure_ascii=False) for r in records(60, 5, ("facts",))]
+        lines = [json.dumps(r, ensure_ascii=False) for r in records(24, 5, ("facts",))]
         corpus.write_text("\n".join(lines) + "\n", "utf-8")
     source = Source(str(corpus))
     kept = (settings.validation_permille, settings.validation_bytes)
@@ -101,7 +101,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("train", "expect"))
     parser.add_argument("--work", type=Path, default=Path("build/golden-jarvis"), help="folder for the corpus, shards and run [build/golden-jarvis]")
-    parser.add_argument("--tokens", type=int, default=500_000)
+    parser.add_argument("--tokens", type=int, default=800_000)
     args = parser.parse_args()
     train(args.work, args.tokens) if args.what == "train" else expect()
 
