@@ -203,3 +203,34 @@ def test_bad_configurations_are_refused_in_one_line(tmp_path: Path, what: str) -
     (tmp_path / CONFIG).write_text("{" * 100_000)
     with pytest.raises(CheckpointError, match="is damaged"):
         read_network(path)
+
+
+def test_damage_at_random_is_refused_or_read_whole(tmp_path: Path) -> None:
+    """Any bytes turned, cut out or put in: one line, or the very weights (names and times in a .zip have no checksum)."""
+    seed = 20261123
+    print("seed", seed)
+    rng = np.random.default_rng(seed)
+    small = JarvisConfig(vocab_size=5, d_model=4, n_layers=1, n_heads=2, hidden_dim=4, context_length=8)
+    made = network(small)
+    path = saved(tmp_path, made)
+    whole, refused = path.read_bytes(), 0
+    for _ in range(300):
+        data = bytearray(whole)
+        for _ in range(rng.integers(1, 4)):
+            at = int(rng.integers(0, len(data)))
+            kind = rng.integers(0, 3)
+            if kind == 0:
+                data[at] ^= 1 << int(rng.integers(0, 8))
+            elif kind == 1:
+                del data[at : at + int(rng.integers(1, 40))]
+            else:
+                data[at:at] = rng.bytes(int(rng.integers(1, 40)))
+        path.write_bytes(bytes(data))
+        try:
+            found = read_network(path)
+        except CheckpointError as e:
+            refused += 1
+            assert "\n" not in str(e) and str(e).isprintable(), str(e)
+            continue
+        assert all((found.weights[n] == w).all() for n, w in made.weights.items())
+    assert refused > 200
