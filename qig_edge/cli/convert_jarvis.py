@@ -10,6 +10,7 @@ from qig_edge.errors import ConfigError, MissingExtra
 from qig_edge.jarvis import files
 
 if TYPE_CHECKING:
+    from qig_edge.convert.jarvis_verify import StockReport
     from qig_edge.convert.recipe import Recipe
     from qig_edge.convert.verify import Report
 
@@ -44,6 +45,7 @@ def convert_jarvis(
     from qig_edge.convert import verify as verification
     from qig_edge.convert.gguf_writer import Written
     from qig_edge.convert.jarvis_gguf import LAYOUTS, write_jarvis
+    from qig_edge.convert.jarvis_verify import compare_stock
     from qig_edge.runtime.files import replacing
     from qig_edge.runtime.native import NativeModel
     from qig_edge.train import checkpoint
@@ -63,7 +65,7 @@ def convert_jarvis(
     if out.exists() and not force:
         raise ConfigError(f"'{out}' exists: choose another name with -o, or replace it with --force")
     torch.set_num_threads(1)
-    report: Report | None = None
+    report: Report | StockReport | None = None
     with _stoppable(), Steps(f"reading {npz}") as steps:
         network, tokenizer = files.read_network(npz), load_tokenizer(folder)
         digest = files.sha256(npz)
@@ -84,6 +86,8 @@ def convert_jarvis(
 
             notes = _written(out, partial, write).notes
             facts: dict[str, Any] = {"file_bytes": partial.stat().st_size, "parameters": network.config.param_counts()["total"]}
+            if stock and verify:
+                report = compare_stock(network, tokenizer, partial, lambda done, total: steps(done, total, "comparing"))
             if not stock:
                 with NativeModel(partial) as opened:
                     facts["bits_per_weight"] = verification.size(opened)[2]
@@ -91,6 +95,8 @@ def convert_jarvis(
                         held_out = verification.held_out(folder, opened, tokenizer, text)
                         model = files.torch_model(network)
                         report = verification.compare(model, opened, held_out, progress=lambda done, total: steps(done, total, "comparing"))
+        if stock and verify and report is None:
+            notes = ["not compared: libqig does not run this layout, and llama-cpp-python, which does, is not installed (extra llama)", *notes]
         for line in [*_table(name, recipe, facts, report), *notes]:
             steps.say(line)
     if as_json:
@@ -102,22 +108,23 @@ def convert_jarvis(
         print(out)
 
 
-def _table(name: str, recipe: Recipe, facts: dict[str, Any], report: Report | None) -> list[str]:
+def _table(name: str, recipe: Recipe, facts: dict[str, Any], report: Report | StockReport | None) -> list[str]:
     """The result in aligned lines."""
+    from qig_edge.convert.verify import Report
+
     bits = f", {facts['bits_per_weight']:.2f} bits a weight" if "bits_per_weight" in facts else ""
     rows = [
         ("model", f"{name}, {facts['parameters'] / 1e6:.2f}M parameters"),
         ("types", recipe.what),
         ("size", f"{facts['file_bytes'] / 1e6:.2f} MB{bits}"),
     ]
-    if report is None and not bits:
-        rows.append(("compared on", "nothing: stock llama.cpp runs this layout, libqig does not"))
     if report is not None:
-        change = report.file_bits_per_byte / report.checkpoint_bits_per_byte - 1
         rows += [
             ("compared on", f"{report.tokens} tokens, {report.text}"),
             ("KL divergence", f"{report.kl:.3g} nats a token"),
             ("same top token", f"{report.top1:.2%}"),
-            ("bits per byte", f"{report.file_bits_per_byte:.4f}, checkpoint {report.checkpoint_bits_per_byte:.4f} ({change:+.2%})"),
         ]
+    if isinstance(report, Report):
+        change = report.file_bits_per_byte / report.checkpoint_bits_per_byte - 1
+        rows.append(("bits per byte", f"{report.file_bits_per_byte:.4f}, checkpoint {report.checkpoint_bits_per_byte:.4f} ({change:+.2%})"))
     return [f"{key:<16}{value}" for key, value in rows]

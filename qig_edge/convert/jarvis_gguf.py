@@ -169,7 +169,7 @@ def _add_tensors(
         if tensor.part and odd_width(tensor) and kind == "f16" and recipe.name != "f16":
             odd.add(odd_width(tensor))
         # the scale of a Q4_0 block is the largest weight / 8, of Q8_0 / 127, in half precision
-        limit = {"f16": 1, "q4_0": 8, "q8_0": 127}.get(kind, np.inf) * HALF_MOST
+        limit = {"f16": 1, "q4_0": 8, "q4_1": 1, "q8_0": 127}.get(kind, np.inf) * HALF_MOST
         if not np.abs(values).max() <= limit:
             raise CheckpointError(f"{tensor.gguf} holds {np.abs(values).max():g}, more than {kind} can (at most {limit:g}): use --f32")
         which = gguf.GGMLQuantizationType[kind.upper()]

@@ -1,4 +1,4 @@
-"""Makes the golden Jarvis model: a tiny one trained by the normal loop on a few generated facts, which it learns by heart, and what NumPy computes with it.
+"""Makes the golden Jarvis model: a tiny one trained by the normal loop on a few generated facts, and what NumPy computes with it.
 
     python tests/golden/make_jarvis.py train --work FOLDER       trains into tests/golden/jarvis (minutes on one core)
     python tests/golden/make_jarvis.py expect                    expected.json and logits.npz, from model.npz by NumPy alone
