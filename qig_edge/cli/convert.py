@@ -56,9 +56,17 @@ def command(
     verify_text: Annotated[
         Path | None, typer.Option("--verify-text", help="Text to compare on [default: held-out documents of the run].")
     ] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            metavar="jarvis|gpt2",
+            help="Of a Jarvis checkpoint (folder or FILE.npz): jarvis, its own, which libqig runs [default], or gpt2 for stock llama.cpp and Ollama.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of the path.")] = False,
 ) -> None:
     """Convert a checkpoint to GGUF, and show what it costs against the checkpoint. The file appears whole or not at all."""
+    from qig_edge.cli.convert_jarvis import convert_jarvis, is_jarvis
     from qig_edge.convert.names import check_format
     from qig_edge.convert.orientation import check_choice
     from qig_edge.convert.recipe import load_recipe
@@ -71,6 +79,13 @@ def command(
         raise ConfigError(f"--{' and --'.join(chosen)} exclude each other: give one of --q4, --q8, --f16, --f32")
     if verify_text is not None and not verify:
         raise ConfigError("--verify-text and --no-verify exclude each other")
+    if is_jarvis(checkpoint):
+        if ffn_down != "auto":
+            raise ConfigError("--ffn-down is for QIG models: a Jarvis model has no such choice")
+        convert_jarvis(checkpoint, load_recipe(chosen[0]), layout or "jarvis", output, name, force, verify, verify_text, as_json)
+        return
+    if layout is not None:
+        raise ConfigError(f"--layout {layout} is for Jarvis checkpoints")
     try:
         import safetensors  # noqa: F401
         import tokenizers  # noqa: F401

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from tokenizers import Tokenizer
 
-    from qig_edge.model.kernel import Kernel
+    from qig_edge.model.build import Model
     from qig_edge.runtime.native import NativeModel
 
 MOST_TOKENS = 4096  # enough for three digits of the divergence; more costs minutes with a large model
@@ -155,7 +155,7 @@ def _cut(ids: list[int], window: int) -> list[list[int]]:
 
 
 def compare(
-    model: Kernel,
+    model: Model,
     file: NativeModel,
     text: HeldOut,
     n_threads: int = 0,
