@@ -72,7 +72,7 @@ def command(
     from qig_edge.errors import ConfigError, RuntimeFault
     from qig_edge.runtime.assets import model_path
     from qig_edge.runtime.chat import Chat
-    from qig_edge.runtime.native import NativeModel
+    from qig_edge.runtime.opening import open_model, open_session, speculate
     from qig_edge.runtime.symmetry import Scorer
 
     if not symmetry_limit >= 0:  # NaN passes a range
@@ -81,9 +81,11 @@ def command(
     draft_len = opt.draft(draft, drawing, seed)
     path = model_path(model)
     with contextlib.ExitStack() as stack:
-        opened = stack.enter_context(NativeModel(path, isa, settings=changed))
-        session = stack.enter_context(opened.session(n_ctx=ctx, n_threads=threads, n_threads_batch=threads_batch))
-        session.set_speculation(draft_len)
+        opened = open_model(path, isa, changed)
+        stack.callback(opened.close)
+        session = open_session(opened, ctx, threads, threads_batch)
+        stack.callback(session.close)
+        speculate(session, draft_len)
         chat = Chat(opened, session, system=system, sampling=drawing, max_tokens=max_tokens)
         gate = None
         if check_symmetry is not None:

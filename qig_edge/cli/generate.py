@@ -62,7 +62,7 @@ def command(
 
     from qig_edge.errors import ConfigError
     from qig_edge.runtime.assets import model_path
-    from qig_edge.runtime.native import NativeModel
+    from qig_edge.runtime.opening import open_model, open_session, speculate
     from qig_edge.runtime.state import TokenState, token_line, token_table
     from qig_edge.runtime.stream import Stats, generate
 
@@ -87,11 +87,8 @@ def command(
         if telemetry_json:
             write(token_line(token) + "\n")
 
-    with (
-        NativeModel(path, isa, settings=changed) as opened,
-        opened.session(n_ctx=ctx, n_threads=threads, n_threads_batch=threads_batch) as session,
-    ):
-        session.set_speculation(draft_len)
+    with open_model(path, isa, changed) as opened, open_session(opened, ctx, threads, threads_batch) as session:
+        speculate(session, draft_len)
         took = Stats()
         pieces = generate(opened, session, prompt, sampling=drawing, max_tokens=max_tokens, stats=took, on_token=take)
         if as_json:

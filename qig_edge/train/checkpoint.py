@@ -24,6 +24,15 @@ if TYPE_CHECKING:
 
 MODEL_TYPE = "qig"
 NEEDED = ("config.json", "model.safetensors", "tokenizer.json")
+# generation_config.json: how transformers draws unless it is told otherwise
+GENERATION = {
+    "eos_token_id": [0, 4],
+    "pad_token_id": 0,
+    "do_sample": True,
+    "temperature": 0.7,
+    "top_k": 40,
+    "top_p": 0.95,
+}
 
 
 def config_json(config: ModelConfig) -> dict[str, Any]:
@@ -72,15 +81,7 @@ def write(folder: Path, model: Kernel, tokenizer: Tokenizer, trainer: dict[str, 
         }
         save_file(weights, partial / "model.safetensors", metadata={"format": "pt"})
         (partial / "config.json").write_text(json.dumps(config_json(model.config), indent=2) + "\n", "utf-8")
-        generation = {
-            "eos_token_id": [0, 4],
-            "pad_token_id": 0,
-            "do_sample": True,
-            "temperature": 0.7,
-            "top_k": 40,
-            "top_p": 0.95,
-        }
-        (partial / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n", "utf-8")
+        (partial / "generation_config.json").write_text(json.dumps(GENERATION, indent=2) + "\n", "utf-8")
         save_tokenizer(tokenizer, partial, model.config.context_length)
         if trainer is not None:
             torch.save(trainer, partial / "trainer.pt")
