@@ -39,6 +39,7 @@ def write(folder: Path, model: Kernel, tokenizer: Tokenizer, name: str, int8: st
     from qig_edge.train.tokenizer import save_tokenizer
 
     config = model.config
+    onnx_export.check_weights(model)
     vocabulary(tokenizer, config.vocab_size)
     with tempfile.TemporaryDirectory(dir=folder, prefix="float32-") as room:
         plain = Path(room) / GRAPH if int8 else folder / GRAPH

@@ -82,23 +82,21 @@ def _shrink_table(model: onnx.ModelProto) -> None:
     (lookup,) = (n for n in graph.node if n.op_type == "Gather" and n.input[0] == name)
     table = numpy_helper.to_array(held[name])
     axis = 1 if name == "table_t" else 0  # of tokens
-    if f"{name}_quantized" in held:  # the head's matrix, quantized by columns
-        parts = [f"{name}_quantized", f"{name}_scale", f"{name}_zero_point"]
-    else:
-        parts = [f"{name}_quantized", f"{name}_scale", f"{name}_zero_point"]
-        scale = np.abs(table).max(1 - axis).astype(np.float32) / 127
-        q = np.rint(table / np.expand_dims(np.where(scale == 0, 1, scale), 1 - axis)).astype(np.int8)
-        for part, values in zip(parts, (q, scale, np.zeros(len(scale), np.int8)), strict=True):
+    parts = [f"{name}_quantized", f"{name}_scale", f"{name}_zero_point"]
+    if parts[0] not in held:  # it is not the head's matrix too, which is quantized by columns already
+        scale = np.abs(table).max(1, keepdims=True).astype(np.float32) / 127
+        q = np.rint(table / np.where(scale == 0, 1, scale)).astype(np.int8)
+        for part, values in zip(parts, (q, scale, np.zeros(scale.shape, np.int8)), strict=True):
             graph.initializer.append(numpy_helper.from_array(values, part))
     ids, rows = lookup.input[1], lookup.output[0]
     nodes = []
     for part, at in zip(parts, (axis, 0, 0), strict=True):
         nodes.append(helper.make_node("Gather", [part, ids], [f"{rows}_{part}"], f"look_up_{part}", axis=at))
-    q, scale, zero = (f"{rows}_{part}" for part in parts)
-    for part in (q, zero):
+    looked_up, factor, zero = (f"{rows}_{part}" for part in parts)
+    for part in (looked_up, zero):
         nodes.append(helper.make_node("Cast", [part], [f"{part}_float"], f"cast_{part}", to=TensorProto.FLOAT))
-    nodes.append(helper.make_node("Sub", [f"{q}_float", f"{zero}_float"], [f"{q}_centred"], "centre_rows"))
-    nodes.append(helper.make_node("Mul", [f"{q}_centred", scale], [rows], "scale_rows"))
+    nodes.append(helper.make_node("Sub", [f"{looked_up}_float", f"{zero}_float"], [f"{rows}_centred"], "centre_rows"))
+    nodes.append(helper.make_node("Mul", [f"{rows}_centred", factor], [rows], "scale_rows"))
     at = list(graph.node).index(lookup)
     graph.node.remove(lookup)
     for node in reversed(nodes):
