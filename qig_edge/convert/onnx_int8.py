@@ -68,7 +68,8 @@ def quantize(source: Path, target: Path, kind: str, work: Path) -> None:
 def _products(model: onnx.ModelProto) -> list[str]:
     """Names of the nodes that multiply with a weight."""
     weights = {i.name for i in model.graph.initializer if i.name.endswith(".weight") or i.name == "table_t"}
-    return [n.name for n in model.graph.node if n.op_type == "MatMul" and n.input[1] in weights]
+    products = [n for n in model.graph.node if n.op_type == "MatMul" and n.input[1] in weights]
+    return [n.name for n in products if not n.input[1].startswith("probes.")]
 
 
 def _shrink_table(model: onnx.ModelProto) -> None:

@@ -56,14 +56,13 @@ class OnnxModel:
         if missing:
             raise ModelFileError(f"'{folder}' is no ONNX model of qig-edge: it has no {', '.join(missing)}")
         self._graph = folder / GRAPH
-        self._engines: dict[int, onnxruntime.InferenceSession] = {}
+        self._engine: tuple[int, onnxruntime.InferenceSession] | None = None
         self._sessions: weakref.WeakSet[OnnxSession] = weakref.WeakSet()
         self._closed = False
         self.config, tokenizer = _described(folder)
         self.names: Names = names_of(self.config)
-        engine = self.engine(default_threads())
-        _check_graph(engine, self.names, self._graph)
-        self._metadata: dict[str, str] = dict(engine.get_modelmeta().custom_metadata_map)
+        _check_graph(self.engine(default_threads()), self.names, self._graph)
+        self._metadata: dict[str, str] = dict(self.engine(default_threads()).get_modelmeta().custom_metadata_map)
         self._texts, self._control = _bytes_of(tokenizer, self.config.vocab_size)
         self._single = {text: i for i, text in enumerate(self._texts) if len(text) == 1 and i not in self._control}
         self._tokenizers = {}
@@ -78,12 +77,16 @@ class OnnxModel:
         self.turn_end = [4]
 
     def engine(self, n_threads: int) -> onnxruntime.InferenceSession:
-        """The loaded graph for a number of threads. Raises ModelFileError where onnxruntime refuses it, RuntimeFault after close()."""
+        """The graph loaded for a number of threads, which onnxruntime fixes when it loads; only the last one is kept, sessions keep theirs.
+
+        Raises ModelFileError where onnxruntime refuses the graph, RuntimeFault after close().
+        """
         import onnxruntime
 
         if self._closed:
             raise RuntimeFault("the model is closed")
-        if n_threads not in self._engines:
+        if self._engine is None or self._engine[0] != n_threads:
+            self._engine = None  # its memory first
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = n_threads
             options.inter_op_num_threads = 1
@@ -92,15 +95,14 @@ class OnnxModel:
                 engine = onnxruntime.InferenceSession(str(self._graph), options, providers=["CPUExecutionProvider"])
             except Exception as e:  # onnxruntime's own exceptions share no base but this one
                 raise ModelFileError(f"{self._graph}: onnxruntime does not load it: {_first_line(e)}") from None
-            self._engines[n_threads] = engine
-        return self._engines[n_threads]
+            self._engine = n_threads, engine
+        return self._engine[1]
 
     def close(self) -> None:
         """Closes what sessions are left; closing twice is allowed."""
         for session in list(self._sessions):
             session.close()
-        self._engines.clear()
-        self._closed = True
+        self._engine, self._closed = None, True
 
     def __enter__(self) -> OnnxModel:
         return self
