@@ -93,6 +93,7 @@ def measure_onnx(
         "cache_bytes": cache,
         "context": n_ctx,
         "threads": n_threads,
+        "threads_batch": n_threads,
         "cpu": machine()["cpu"],
         "load_ms": _series(opening),
         "first_token": {"prompt": PROMPT, "ms": _series(first)},

@@ -40,6 +40,7 @@ class OnnxSession:
         self._engine: onnxruntime.InferenceSession | None = engine
         self._config, self._names, self._weight_bytes = config, names, weight_bytes
         self.n_ctx, self.n_threads = n_ctx, n_threads
+        self.n_threads_batch = n_threads  # onnxruntime has one count for everything
         self._history = np.zeros(n_ctx, np.int32)
         self._pos = 0
         self._logits: np.ndarray | None = None
