@@ -40,7 +40,7 @@ def convert_jarvis(
         import torch
     except ImportError:
         raise MissingExtra("qig-edge convert", "train") from None
-    from qig_edge.cli.convert import _stoppable, _written, run_name
+    from qig_edge.cli.convert import _written, run_name, stoppable
     from qig_edge.cli.progress import Steps
     from qig_edge.convert import verify as verification
     from qig_edge.convert.gguf_writer import Written
@@ -66,7 +66,7 @@ def convert_jarvis(
         raise ConfigError(f"'{out}' exists: choose another name with -o, or replace it with --force")
     torch.set_num_threads(1)
     report: Report | StockReport | None = None
-    with _stoppable(), Steps(f"reading {npz}") as steps:
+    with stoppable(), Steps(f"reading {npz}") as steps:
         network, tokenizer = files.read_network(npz), load_tokenizer(folder)
         digest = files.sha256(npz)
         with replacing(out) as partial:

@@ -297,6 +297,17 @@ class NativeModel:
             )
         return out
 
+    def tensor_bytes(self) -> int:
+        """Bytes of all tensors."""
+        return sum(t.bytes for t in self.tensors())
+
+    @property
+    def decides(self) -> bool:
+        """Whether the model decides token by token what it computes: regimes, exits, routing, recursion."""
+        if self.metadata("qig.regime.on_breakdown") or self.metadata("qig.exit.rule"):
+            return True
+        return any(t.name.startswith("integrator.") or ".ffn_route." in t.name for t in self.tensors())
+
     def settings(self) -> dict[str, list[float]]:
         """The settings in force by key, of those that the model has: a number each, more where exits differ."""
         values, n = ct.POINTER(ct.c_float)(), ct.c_int32()

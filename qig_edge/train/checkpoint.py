@@ -30,6 +30,15 @@ if TYPE_CHECKING:
 MODEL_TYPE = "qig"
 NEEDED = ("config.json", "model.safetensors", "tokenizer.json")
 NEEDED_JARVIS = (jarvis_files.CONFIG, jarvis_files.NPZ, jarvis_files.TOKENIZER)
+# generation_config.json: how transformers draws unless it is told otherwise
+GENERATION = {
+    "eos_token_id": [0, 4],
+    "pad_token_id": 0,
+    "do_sample": True,
+    "temperature": 0.7,
+    "top_k": 40,
+    "top_p": 0.95,
+}
 
 
 def config_json(config: ModelConfig) -> dict[str, Any]:
@@ -118,15 +127,7 @@ def _write_qig(folder: Path, config: ModelConfig, weights: dict[str, Tensor]) ->
     named = {f"kernel.{k}": v for k, v in weights.items()}
     save_file(named, folder / "model.safetensors", metadata={"format": "pt"})
     (folder / "config.json").write_text(json.dumps(config_json(config), indent=2) + "\n", "utf-8")
-    generation = {
-        "eos_token_id": [0, 4],
-        "pad_token_id": 0,
-        "do_sample": True,
-        "temperature": 0.7,
-        "top_k": 40,
-        "top_p": 0.95,
-    }
-    (folder / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n", "utf-8")
+    (folder / "generation_config.json").write_text(json.dumps(GENERATION, indent=2) + "\n", "utf-8")
 
 
 def _write_jarvis(folder: Path, config: JarvisConfig, weights: dict[str, Tensor]) -> None:
