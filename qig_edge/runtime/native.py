@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from qig_edge.config import MAX_DRAFT
 from qig_edge.devices.host import library_path
 from qig_edge.errors import ConfigError, ModelFileError, RuntimeFault
-from qig_edge.runtime.backend import ROLES, ContextFull, Sampling, Speculation, Telemetry
+from qig_edge.runtime.backend import ROLES, CacheReads, ContextFull, Sampling, Speculation, Telemetry
 
 if TYPE_CHECKING:
     import numpy as np
@@ -202,18 +202,6 @@ class TensorInfo:
     shape: tuple[int, ...]
     offset: int
     bytes: int
-
-
-@dataclasses.dataclass(frozen=True)
-class CacheReads:
-    """What a token read of the cache, summed over blocks and key/value heads: keys that stood there; of these the ones whose sketch was read, its
-    bytes, those read in full; values read. Query heads that share a key count it once, as far as that is known: at most all."""
-
-    keys_seen: int
-    keys_sketched: int
-    sketch_bytes: int
-    keys_read: int
-    values_read: int
 
 
 class NativeModel:
