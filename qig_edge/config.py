@@ -396,7 +396,7 @@ def qig_config(table: dict[str, Any], where: str) -> ModelConfig:
     config = model_config(table, where)
     if not isinstance(config, ModelConfig):
         raise ConfigError(
-            f"{where} is of architecture 'jarvis': only 'qig' models can be trained, converted and measured"
+            f"{where} is of architecture 'jarvis': this is for models of architecture 'qig'"
         )
     return config
 

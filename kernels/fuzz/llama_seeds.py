@@ -136,7 +136,7 @@ def hostile() -> dict[str, tuple[bytes, str]]:
     out["llama_split"] = f.render(), "a part of a file that was split"
     f = llama()
     f.keys["general.architecture"] = STRING, string("llama4")
-    out["llama_other"] = f.render(), "'llama4' is not run by this build (qig, llama, arcee)"
+    out["llama_other"] = f.render(), "'llama4' is not run by this build (qig, llama, arcee, jarvis-quantum)"
     f = tiny()
     f.keys["general.architecture"] = STRING, string("llama")
     out["llama_in_name"] = f.render(), "'llama.context_length' is missing"

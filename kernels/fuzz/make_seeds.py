@@ -227,18 +227,19 @@ def deep(rule: str = "probe") -> File:
     return f
 
 
-def llama_seeds() -> ModuleType:
-    """The seeds in llama.cpp's layout: llama_seeds.py, which stands beside this file and builds on it."""
+def beside(name: str) -> ModuleType:
+    """The seeds of another layout: llama_seeds.py or jarvis_seeds.py, which stand beside this file and build on it."""
     folder = str(Path(__file__).resolve().parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)
-    return importlib.import_module("llama_seeds")
+    return importlib.import_module(name)
 
 
 def valid() -> dict[str, bytes]:
     """Files that libqig must open."""
     return {
-        **llama_seeds().valid(),
+        **beside("llama_seeds").valid(),
+        **beside("jarvis_seeds").valid(),
         "q4_0": tiny().render(),
         "q8_0": tiny(matrix=TYPE_Q8_0).render(),
         "f16": tiny(matrix=TYPE_F16, head_rank=16).render(),
@@ -440,7 +441,7 @@ def hostile() -> dict[str, tuple[bytes, str]]:
         "alignment_2_31": (with_key("general.alignment", U32, u32(1 << 31)), "general.alignment is 2147483648"),
         "alignment_u64": (with_key("general.alignment", U64, struct.pack("<Q", 32)), "general.alignment is of type 10"),
         "alignment_string": (with_key("general.alignment", STRING, string("32")), "general.alignment is of type 8"),
-        "architecture_gpt2": (with_key("general.architecture", STRING, string("gpt2")), "'gpt2' is not run by this build (qig, llama, arcee)"),
+        "architecture_gpt2": (with_key("general.architecture", STRING, string("gpt2")), "'gpt2' is not run by this build (qig, llama, arcee,"),
         "architecture_missing": (with_file(lambda f: f.keys.pop("general.architecture")), "'general.architecture' is missing"),
         "architecture_number": (with_key("general.architecture", U32, u32(1)), "must be a string"),
         "config_of_u64": (with_key("qig.context_length", U64, struct.pack("<Q", 64)), "must be a u32"),
@@ -508,7 +509,7 @@ def hostile() -> dict[str, tuple[bytes, str]]:
     out["token_twice"] = with_key("tokenizer.ggml.tokens", ARRAY, tokens.replace(string("hell"), string("he"))), "have the same text"
     out["control_twice"] = with_key("tokenizer.ggml.tokens", ARRAY, tokens.replace(string("<|user|>"), string("<|system|>"))), "have the same text"
     out["control_too_long"] = with_key("tokenizer.ggml.tokens", ARRAY, tokens.replace(string("<|user|>"), string("u" * 257))), "has 257 bytes of text"
-    out |= hostile_depth() | llama_seeds().hostile()
+    out |= hostile_depth() | beside("llama_seeds").hostile() | beside("jarvis_seeds").hostile()
     whole = tiny().render()
     out["tensor_at_the_end"] = with_tensor(q, offset=len(whole) // 32 * 32), f"truncated: tensor {q} ends at byte"
     return out

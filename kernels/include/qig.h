@@ -44,12 +44,12 @@ QIG_API const char *qig_version(void);
 
 typedef struct {
     int32_t vocab_size, d_model, n_layers, n_heads, n_kv_heads, head_dim, hidden_dim, basin_dim, head_rank, context_length;
-    /* basin_dim and head_rank are 0 of architectures llama and arcee, whose embedding and head have no factors */
+    /* basin_dim and head_rank are 0 of all architectures but qig: their embedding and head have no factors */
     int32_t draft_lag;     /* tokens in a row that the draft can guess, 0: there is none */
     uint64_t n_params;     /* weights in tensors */
     uint64_t file_bytes;   /* size of the mapped file */
     uint64_t weight_bytes; /* bytes of weights that one decode step reads (all tensors but the draft's and the embedding's unread rows) */
-    const char *architecture, *name, *isa; /* "qig", "llama" or "arcee" (docs/formats.md); isa: the kernel set chosen, "ref", "neon", "avx2", "avx512_vnni", ... */
+    const char *architecture, *name, *isa; /* "qig", "llama", "arcee" or "jarvis-quantum" (docs/formats.md); isa: the kernel set chosen, "ref", "neon", "avx2", "avx512_vnni", ... */
     const char *file_type;                 /* dominant type of the 2-D tensors, "Q4_0", "F32", ... */
 } qig_model_info;
 

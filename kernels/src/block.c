@@ -22,6 +22,10 @@ static void turn_pairs(int c, const float *vec, const float *turn, float *out) {
 /* phi [S] of one query or key vector [C] (dense: the vector itself, turned); gain: of the diagonal state. */
 static void state_of(const qig_model *m, const float *vec, float gain, const float *turn, float *phi) {
     const int c = m->head_dim;
+    if (m->jarvis) {
+        memcpy(phi, vec, (size_t)c * sizeof *phi);
+        return;
+    }
     if (m->dense) {
         turn_pairs(c, vec, turn, phi);
         return;
@@ -217,8 +221,24 @@ static void attention_output_rows(pass *a, int lo, int hi, int thread) {
     (void)thread;
     qig_session *s = a->s;
     const size_t width = (size_t)s->model->n_heads * (size_t)s->model->head_dim;
+    if (!a->layer->attn_output.data) {
+        for (int k = a->first; k < a->first + a->rows; k++)
+            s->model->ops->add(s->x + (size_t)a->list[k] * width + lo, s->mixed + (size_t)k * width + lo, hi - lo);
+        return;
+    }
     qig_product(s, &a->layer->attn_output, s->mixed, s->wide_q, width, s->norm, s->norm_width, lo, hi, a->rows);
     add_rows(a, lo, hi);
+}
+
+/* GELU in its tanh form, z (1 + tanh(sqrt(2 / pi) (z + 0.044715 z^3))) / 2 = z / (1 + exp(-u)), as x u / (1 + exp(-u)) with x = z / u. gate: scratch.
+ * Beyond 8 it is z, or 0 below -8, to the last bit; u stays in range there. */
+static void gelu(const qig_ops *ops, float *x, float *gate, int n) {
+    for (int i = 0; i < n; i++) {
+        const float z = x[i], t = z > 8 ? 8 : z < -8 ? -8 : z, slope = 1.59576912f * (1 + 0.044715f * t * t); /* 2 sqrt(2 / pi) */
+        gate[i] = slope * t;
+        x[i] = (z == t ? 1 : z / t) / slope;
+    }
+    ops->swiglu(x, gate, n);
 }
 
 /* Hidden units [lo, hi), lo on a block, up to the quantized input of the second product. */
@@ -233,7 +253,8 @@ static void hidden_rows(pass *a, int lo, int hi, int thread) {
     if (gate->data) qig_product(s, gate, x, xq, s->norm_width, s->gate, hidden, lo, hi, a->rows);
     for (int k = 0; k < a->rows; k++) {
         float *row = s->wide + (size_t)k * hidden + lo;
-        if (gate->data) s->model->ops->swiglu(row, s->gate + (size_t)k * hidden + lo, hi - lo);
+        if (s->model->jarvis) gelu(s->model->ops, row, s->gate + (size_t)k * hidden + lo, hi - lo);
+        else if (gate->data) s->model->ops->swiglu(row, s->gate + (size_t)k * hidden + lo, hi - lo);
         else s->model->ops->relu2(row, hi - lo);
         if (qig_quantized(a->down)) s->model->ops->quantize_a8(row, s->wide_q + (size_t)k * (hidden / QIG_BLOCK) + lo / QIG_BLOCK, hi - lo);
     }
@@ -283,13 +304,14 @@ static void attention(pass *a) {
     const qig_model *m = a->s->model;
     const qig_layer *y = a->layer;
     a->gain = &y->attn_norm;
+    a->bias = &y->attn_norm_bias;
     a->quantize = qig_quantized(&y->attn_q) || qig_quantized(&y->attn_k) || qig_quantized(&y->attn_v);
     qig_phase(a, begin_block, a->rows, 1);
     a->settled = 1;
     qig_phase(a, qkv_rows, (m->n_heads + 2 * m->n_kv_heads) * m->head_dim, QIG_BLOCK);
     qig_phase(a, make_states, a->rows * (m->n_heads + m->n_kv_heads), 1);
     qig_phase(a, attend_pairs, a->rows * m->n_heads, 1);
-    if (qig_quantized(&y->attn_output)) qig_phase(a, quantize_mixed, a->rows, 1);
+    if (y->attn_output.data && qig_quantized(&y->attn_output)) qig_phase(a, quantize_mixed, a->rows, 1);
     qig_phase(a, attention_output_rows, m->d_model, QIG_BLOCK);
 }
 
@@ -351,6 +373,7 @@ void qig_block_run(pass *a, int32_t l) {
     const int32_t deep = routed ? route(a) : a->alive;
     qig_rows(a, routed ? s->order : s->alive, 0, a->alive);
     a->gain = &y->ffn_norm;
+    a->bias = &y->ffn_norm_bias;
     a->quantize = qig_quantized(&y->ffn_up) || qig_quantized(&y->ffn_gate) || (routed && qig_quantized(&y->ffn_shallow_up));
     qig_phase(a, qig_norm_rows, a->rows, 1);
     feed_forward(a, &y->ffn_up, &y->ffn_down, &y->ffn_down_t, 0, deep);

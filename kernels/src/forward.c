@@ -10,12 +10,21 @@
 /* cos and sin of a position's angles, in float64 until they are rounded. */
 static void turn_of(const qig_session *s, int32_t pos, float *turn) {
     const qig_model *m = s->model;
-    if (m->state == QIG_STATE_DIAGONAL && !m->state_phases) return;
+    if (m->jarvis || (m->state == QIG_STATE_DIAGONAL && !m->state_phases)) return;
     int n = m->state_dim / 2;
     for (int c = 0; c < n; c++) {
         double a = pos * s->frequency[c];
         turn[c] = (float)cos(a);
         turn[n + c] = (float)sin(a);
+    }
+}
+
+/* Adds sines and cosines of a position to an embedding, in float64 until they are rounded. */
+static void add_position(const qig_model *m, int32_t pos, float *x) {
+    for (int c = 0; c < m->d_model / 2; c++) {
+        const double angle = pos * m->position_frequency[c];
+        x[2 * c] += (float)sin(angle);
+        x[2 * c + 1] += (float)cos(angle);
     }
 }
 
@@ -31,6 +40,7 @@ static void embed_tokens(pass *a, int lo, int hi, int thread) {
             const float scale = ((const float *)m->token_scale.data)[token];
             for (int32_t c = 0; c < m->basin_dim; c++) z[c] *= scale;
         }
+        if (m->jarvis) add_position(m, a->pos0 + i, z);
         if (qig_quantized(&m->basin_proj)) m->ops->quantize_a8(z, s->norm_q + (size_t)k * (s->norm_width / QIG_BLOCK), m->basin_dim);
         turn_of(s, a->pos0 + i, s->turn + (size_t)i * (size_t)m->state_dim);
         s->coupling[i] = qig_coupling(m, (int64_t)a->pos0 + i + 1);
@@ -245,6 +255,7 @@ void qig_forward_blocks(qig_session *s, int32_t pos0, int32_t n) {
     remember(&a, s->spec.states);
     if (a.alive < n) qig_settle(&a);
     a.gain = &m->output_norm;
+    a.bias = &m->output_norm_bias;
     a.quantize = qig_quantized(m->dense ? &m->output : &m->output_down);
     qig_rows(&a, s->everyone, 0, n);
     qig_phase(&a, finish_rows, n, 1);

@@ -65,7 +65,7 @@ enum { N_OPTIONS = sizeof table / sizeof table[0], N_COMMANDS = sizeof commands 
 static void print_help(void) {
     printf("qig %s: small language models with geometric attention\n\n", qig_version());
     for (int i = 0; i < N_COMMANDS; i++) printf("  qig %-8s MODEL [options]   %s\n", commands[i].name, commands[i].what);
-    printf("\nqig COMMAND --help lists its options. MODEL is a GGUF file of architecture qig, llama or arcee.\n");
+    printf("\nqig COMMAND --help lists its options. MODEL is a GGUF file of architecture qig, llama, arcee or jarvis-quantum.\n");
 }
 
 static void print_command_help(int c) {

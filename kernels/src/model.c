@@ -113,13 +113,15 @@ static void place_tensors(opener *o) {
     for (int32_t n = 0; n < m->n_layers && !o->rc; n++) {
         char prefix[24];
         snprintf(prefix, sizeof prefix, "blk.%d", (int)n);
-        qig_place_block(o, &m->layers[n], prefix);
+        if (m->jarvis) qig_place_jarvis_block(o, &m->layers[n], prefix);
+        else qig_place_block(o, &m->layers[n], prefix);
         if (!m->dense) qig_place_depth_block(o, n, prefix);
     }
     if (!m->dense) qig_place_depth(o);
-    qig_place(o, &m->output_norm, "output_norm.weight", 0, d, QIG_ONLY_F32);
+    if (!m->jarvis || qig_has_tensor(o, "output_norm.weight")) qig_place(o, &m->output_norm, "output_norm.weight", 0, d, QIG_ONLY_F32);
+    if (m->jarvis && m->output_norm.data) qig_place(o, &m->output_norm_bias, "output_norm.bias", 0, d, QIG_ONLY_F32);
     if (!m->dense) qig_place(o, &m->output_down, "output_down.weight", m->head_width, d, QIG_ANY_TYPE);
-    if (m->dense ? qig_has_tensor(o, "output.weight") : m->head_rank > 0) qig_place(o, &m->output, "output.weight", v, m->head_width, QIG_ANY_TYPE);
+    if (m->jarvis || (m->dense ? qig_has_tensor(o, "output.weight") : m->head_rank > 0)) qig_place(o, &m->output, "output.weight", v, m->head_width, QIG_ANY_TYPE);
     else m->output = m->token_embd;
     for (uint64_t i = 0; !o->rc && i < o->g->n_tensors; i++) {
         char q[QIG_QUOTE_SIZE];
@@ -154,10 +156,11 @@ static void count_weights(qig_model *m) {
 /* --- opening ----------------------------------------------------------------------------------------------------------------------- */
 
 static void check_architecture(opener *o) {
-    static const char *const known[] = {"qig", "llama", "arcee", NULL};
-    const int which = qig_get_choice(o, "general.architecture", known, "qig, llama, arcee");
+    static const char *const known[] = {"qig", "llama", "arcee", "jarvis-quantum", NULL};
+    const int which = qig_get_choice(o, "general.architecture", known, "qig, llama, arcee, jarvis-quantum");
     o->m->architecture = known[which];
     o->m->dense = which > 0;
+    o->m->jarvis = which == 3;
 }
 
 /* Types are looked at after the architecture: a file of another architecture is named so, whatever its tensors are. */
@@ -200,7 +203,8 @@ int qig_model_from_gguf(qig_gguf *g, const char *file, const char *isa, qig_mode
     if (!m->ops) FAIL(&o, QIG_ERR_UNSUPPORTED, "no kernel set '%s' here (auto, %s)", isa ? isa : "auto", qig_ops_list());
     check_architecture(&o);
     check_types(&o);
-    if (!o.rc && m->dense) qig_read_llama(&o);
+    if (!o.rc && m->jarvis) qig_read_jarvis(&o);
+    else if (!o.rc && m->dense) qig_read_llama(&o);
     else if (!o.rc) read_config(&o);
     if (!o.rc) o.rc = qig_tokenizer_new(g, file, &m->tokenizer, err, errlen);
     if (!o.rc) m->vocab_size = qig_tokenizer_size(m->tokenizer);
@@ -231,6 +235,7 @@ void qig_model_close(qig_model *m) {
     qig_tokenizer_free(m->tokenizer);
     qig_gguf_close(m->gguf);
     free(m->decay_slopes);
+    free(m->position_frequency);
     free(m->depth.exit_blocks);
     free(m->depth.exit_thresholds);
     free(m->layers);

@@ -39,9 +39,10 @@ typedef struct {
 
 typedef struct {
     qig_tensor attn_norm;                /* [D] F32 */
+    qig_tensor attn_norm_bias, ffn_norm_bias; /* [D] F32; jarvis, else data == NULL */
     qig_tensor attn_q;                   /* [H C, D] */
     qig_tensor attn_k, attn_v;           /* [G C, D] */
-    qig_tensor attn_output;              /* [D, H C] */
+    qig_tensor attn_output;              /* [D, H C]; jarvis: data == NULL, the heads' outputs are added as they stand */
     qig_tensor attn_temp;                /* [H] F32, finite, > 0; dense: data == NULL */
     qig_tensor attn_q_gain, attn_k_gain; /* [H], [G] F32, finite; diagonal state only, else data == NULL */
     qig_tensor ffn_norm;                 /* [D] F32 */
@@ -95,8 +96,10 @@ typedef struct {
 } qig_draft;
 
 struct qig_model {
-    const char *architecture; /* "qig", "llama", "arcee" */
-    int dense;              /* the last two: dot-product attention, an embedding and a head without factors, no part of `depth` and no draft */
+    const char *architecture; /* "qig", "llama", "arcee", "jarvis-quantum" */
+    int dense;              /* all but the first: dot-product attention, an embedding and a head without factors, no part of `depth` and no draft */
+    int jarvis;             /* the last: norms take the mean off and have biases, positions are added and turn nothing, hidden units go through GELU */
+    double *position_frequency; /* [D / 2] radians a position; jarvis, else NULL */
     int32_t vocab_size, d_model, n_layers, n_heads, n_kv_heads, head_dim, hidden_dim;
     int32_t basin_dim;      /* 0 where dense */
     int32_t head_rank;      /* qig.head_rank as it stands in the file: 0 when the head is tied, and where dense */
@@ -124,7 +127,8 @@ struct qig_model {
     qig_tensor token_scale; /* [V] F32, finite, >= 1; data == NULL: rows are as they are */
     qig_tensor basin_proj;  /* [D, b]; dense: data == NULL */
     qig_layer *layers;      /* [n_layers] */
-    qig_tensor output_norm; /* [D] F32 */
+    qig_tensor output_norm; /* [D] F32; jarvis: data == NULL where no norm stands before the head */
+    qig_tensor output_norm_bias; /* [D] F32; jarvis with that norm, else data == NULL */
     qig_tensor output_down; /* [head_width, D]; dense: data == NULL */
     qig_tensor output;      /* [V, head_width]; token_embd itself when the head is tied */
 

@@ -146,6 +146,10 @@ void qig_read_llama(opener *o) {
         FAIL(o, QIG_ERR_UNSUPPORTED, "%s: key_length %d and value_length %d differ, which this build does not run", o->file, (int)m->head_dim, (int)value_length);
     else if (turned != m->head_dim)
         FAIL(o, QIG_ERR_UNSUPPORTED, "%s: rope.dimension_count %d turns a part of a head of %d, which this build does not run", o->file, (int)turned, (int)m->head_dim);
+    qig_dense_defaults(m);
+}
+
+void qig_dense_defaults(qig_model *m) {
     m->head_width = m->d_model;
     m->state = QIG_STATE_PURE; /* one state entry a value, pairs turned by the angles of pure states */
     m->state_dim = m->head_dim;

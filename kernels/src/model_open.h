@@ -1,4 +1,4 @@
-/* model_open.h - what model.c, model_depth.c and model_llama.c read a file with. A function called after the first failure does nothing and returns 0. */
+/* model_open.h - what model.c, model_depth.c, model_llama.c and model_jarvis.c read a file with. A function called after the first failure does nothing and returns 0. */
 #ifndef QIG_MODEL_OPEN_H
 #define QIG_MODEL_OPEN_H
 
@@ -49,6 +49,11 @@ void qig_place_depth(opener *o);                               /* what belongs t
 void qig_place_depth_block(opener *o, int32_t n, const char *prefix); /* of block n, named prefix ("blk.3") */
 /* model_llama.c: the keys of a file in llama.cpp's layout, and what it says that was not read with them once the vocabulary is known. */
 void qig_read_llama(opener *o);
+/* What a dense model has in place of couplings and depth, once its sizes are known. */
+void qig_dense_defaults(qig_model *m);
+/* model_jarvis.c: the keys of a Jarvis model, and the tensors of one of its blocks. */
+void qig_read_jarvis(opener *o);
+void qig_place_jarvis_block(opener *o, qig_layer *l, const char *prefix);
 /* model.c: a block's own tensors, for the integrator too. */
 void qig_place_block(opener *o, qig_layer *l, const char *prefix);
 

@@ -78,13 +78,34 @@ void qig_product(const qig_session *s, const qig_tensor *w, const float *x, cons
         f(w->data, w->row_bytes, x, x_width * sizeof(float), y, y_width, (int)w->ne0, lo, hi, n);
 }
 
+/* The state x of a token as a product takes it, to out [D]: normed, with the mean taken off where the model does that, or as it is where no norm
+ * stands there. */
+static void norm_row(const pass *a, const float *x, float *out) {
+    const qig_model *m = a->s->model;
+    const int d = m->d_model;
+    if (!a->gain->data) {
+        memcpy(out, x, (size_t)d * sizeof *out);
+        return;
+    }
+    if (!m->jarvis) {
+        m->ops->rmsnorm(x, a->gain->data, out, d, m->norm_eps);
+        return;
+    }
+    double sum = 0;
+    for (int i = 0; i < d; i++) sum += (double)x[i];
+    const float mean = (float)(sum / d);
+    for (int i = 0; i < d; i++) out[i] = x[i] - mean;
+    m->ops->rmsnorm(out, a->gain->data, out, d, m->norm_eps);
+    m->ops->add(out, a->bias->data, d);
+}
+
 void qig_norm_rows(pass *a, int lo, int hi, int thread) {
     (void)thread;
     qig_session *s = a->s;
     const qig_model *m = s->model;
     for (int k = a->first + lo; k < a->first + hi; k++) {
         float *out = s->norm + (size_t)k * s->norm_width;
-        m->ops->rmsnorm(s->x + (size_t)a->list[k] * (size_t)m->d_model, a->gain->data, out, m->d_model, m->norm_eps);
+        norm_row(a, s->x + (size_t)a->list[k] * (size_t)m->d_model, out);
         if (a->quantize) m->ops->quantize_a8(out, s->norm_q + (size_t)k * (s->norm_width / QIG_BLOCK), m->d_model);
     }
 }

@@ -29,7 +29,7 @@ struct pass {
     const qig_layer *layer;
     int32_t l, key0;     /* number of its cache; keys in it before the pass */
     const qig_tensor *up, *down; /* the feed-forward that the rows take */
-    const qig_tensor *gain; /* norm: its gains, and whether the result is wanted quantized */
+    const qig_tensor *gain, *bias; /* norm: its gains and biases (data NULL: none), and whether the result is wanted quantized */
     int quantize;
     float *out;          /* head: logits [rows, V] */
     int32_t exit;

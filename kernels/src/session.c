@@ -31,7 +31,7 @@ static size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * u
 /* Weights of a block whoever runs it: all but the matrices of its feed-forwards. */
 static uint64_t block_bytes(const qig_layer *y) {
     const qig_tensor *all[] = { &y->attn_norm, &y->attn_q, &y->attn_k, &y->attn_v, &y->attn_output, &y->attn_temp, &y->attn_q_gain, &y->attn_k_gain,
-                                &y->attn_gate, &y->ffn_norm, &y->ffn_route };
+                                &y->attn_gate, &y->ffn_norm, &y->ffn_route, &y->attn_norm_bias, &y->ffn_norm_bias };
     uint64_t bytes = 0;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) bytes += qig_tensor_bytes(all[i]);
     return bytes;
@@ -42,7 +42,7 @@ static void fill_tables(qig_session *s) {
     const qig_model *m = s->model;
     const size_t heads = (size_t)m->n_heads;
     s->embed_bytes = m->token_embd.row_bytes + (m->token_scale.data ? sizeof(float) : 0);
-    s->readout_bytes = qig_tensor_bytes(&m->output_norm) + qig_tensor_bytes(&m->depth.symmetry);
+    s->readout_bytes = qig_tensor_bytes(&m->output_norm) + qig_tensor_bytes(&m->output_norm_bias) + qig_tensor_bytes(&m->depth.symmetry);
     s->head_bytes = qig_tensor_bytes(&m->output_down) + qig_tensor_bytes(&m->output);
     s->guess_bytes = m->draft.bytes + s->embed_bytes + qig_tensor_bytes(&m->basin_proj) + qig_tensor_bytes(&m->output_down) +
                      (uint64_t)m->draft.words * m->output.row_bytes;
@@ -115,7 +115,7 @@ static int list_buffers(qig_session *s, buffer *list) {
     BUFFER(x_in, n * d * f);
     BUFFER(norm, n * s->norm_width * f);
     BUFFER(wide, n * s->wide_width * f);
-    if (m->layers[0].ffn_gate.data) BUFFER(gate, n * hidden * f);
+    if (m->layers[0].ffn_gate.data || m->jarvis) BUFFER(gate, n * hidden * f);
     BUFFER(mixed, n * heads * c * f);
     BUFFER(norm_q, n * (s->norm_width / 32) * sizeof(qig_block_a8));
     BUFFER(wide_q, n * (s->wide_q_width / 32) * sizeof(qig_block_a8));

@@ -79,7 +79,7 @@ struct qig_session {
     float *x_in;         /* [N, D] before the block; from here on row k is of token alive[k], but for what is marked */
     float *norm;         /* [N, norm_width] normed input of a product, result of one before it is added; z; the head's inner vector */
     float *wide;         /* [N, wide_width] q, k, v; or the hidden units */
-    float *gate;         /* [N, hidden] what gates the hidden units; architecture llama */
+    float *gate;         /* [N, hidden] what gates the hidden units; architectures llama and jarvis-quantum */
     float *mixed;        /* [N, H C] attention's output */
     qig_block_a8 *norm_q;  /* [N, norm_width / 32] rows of `norm`, quantized */
     qig_block_a8 *wide_q;  /* [N, max(H C, hidden) / 32] rows of `mixed` or of the hidden units, quantized */

@@ -1,11 +1,13 @@
-"""One measurement: the `qig bench` program as a process of its own, loads with a cold page cache, and the machine they happened on.
+"""One measurement: the `qig bench` program as a process of its own (an ONNX model: in this one, by backends.py), loads with a cold page cache, and
+the machine they happened on.
 
 A row is one JSON object (SCHEMA counts its changes):
   schema, device, version, commit, time (UTC), machine {...}, state_before, state_after {governor, temperature_c},
   settings      thresholds changed for this run, by key
   result        what `qig bench --json` says, raw samples included,
   load_cold_ms, first_token_cold_ms, first_token_warm_ms   {"median", "samples"} or null where the page cache cannot be dropped
-The first-token times are whole runs of `qig generate`, from the start of the process to its end after one token.
+The first-token times are whole runs of `qig generate` (an ONNX model: of `qig-edge generate`, Python's start included), from the start of the
+process to its end after one token.
 """
 
 from __future__ import annotations
@@ -66,42 +68,38 @@ def measure(
     trained for. Raises ModelFileError for a file that does not open, ConfigError for a setting that it does not take, RuntimeFault where the
     program is missing or fails.
     """
-    from qig_edge.runtime.native import NativeModel
+    from qig_edge.runtime.onnx_model import is_onnx
+    from qig_edge.runtime.opening import check_threads_batch, open_model
 
     changed = [part for key, value in (settings or {}).items() for part in ("--set", f"{key}={value}")]
     program = program_path()
     tell = progress or (lambda done, total, what: None)
     depths = [0, 1024] if depths is None else depths
-    NativeModel(model, isa, settings=settings or {}).close()  # a bad file gets its one clear line here
+    open_model(model, isa, settings).close()  # a bad file gets its one clear line here
+    onnx = is_onnx(model)
+    file = (model if model.is_file() else model / "model.onnx") if onnx else model
+    if onnx:
+        check_threads_batch(threads, threads_batch)
     before = machine_state()
     tell(0, 3, "cold loads")
-    load_cold = _samples(lambda: _cold_open(model))
+    load_cold = _samples(lambda: _cold_open(model, file))
     once = [str(program), "generate", str(model), "-p", PROMPT, "-n", "1", "--greedy", "-t", str(threads), "-tb", str(threads_batch)]
     once += ["--isa", isa, *changed]
-    first_cold = _samples(lambda: _timed(once) if drop_cache(model) else None)
+    if onnx:
+        once = [sys.executable, "-m", "qig_edge.cli", "generate", str(model), "-p", PROMPT, "-n", "1", "--temperature", "0", "-t", str(threads)]
+    first_cold = _samples(lambda: _timed(once) if drop_cache(file) else None)
     tell(1, 3, "warm loads")
     first_warm = _samples(lambda: _timed(once))
     tell(2, 3, "prefill, decode, bandwidth")
-    asked: dict[str, object] = {
-        "-t": threads,
-        "-tb": threads_batch,
-        "--prefill": prefill,
-        "--decode": decode,
-        "--depths": ",".join(map(str, depths)),
-        "--repeat": repeat,
-        "--isa": isa,
-        "--ctx": max(prefill, max(depths) + decode),
-    }
-    if text is not None:
-        asked["--text"] = text
-    output = _run(
-        [str(program), "bench", str(model), "--json", *(str(x) for pair in asked.items() for x in pair), *changed]
-    )
+    if onnx:
+        from qig_edge.bench.backends import measure_onnx
+
+        result = measure_onnx(
+            model, threads=threads, prefill=prefill, decode=decode, depths=depths, repeat=repeat, text=text, progress=tell
+        )
+    else:
+        result = _native_result(model, program, threads, threads_batch, prefill, decode, depths, repeat, isa, changed, text)
     tell(3, 3, "done")
-    try:
-        result = json.loads(output)
-    except ValueError:
-        raise RuntimeFault(f"{program} printed no JSON: {output[:80]!r}") from None
     return {
         "schema": SCHEMA,
         "device": device,
@@ -117,6 +115,42 @@ def measure(
         "first_token_cold_ms": first_cold,
         "first_token_warm_ms": first_warm,
     }
+
+
+def _native_result(
+    model: Path,
+    program: Path,
+    threads: int,
+    threads_batch: int,
+    prefill: int,
+    decode: int,
+    depths: list[int],
+    repeat: int,
+    isa: str,
+    changed: list[str],
+    text: Path | None,
+) -> dict[str, Any]:
+    """What `qig bench --json` says."""
+    asked: dict[str, object] = {
+        "-t": threads,
+        "-tb": threads_batch,
+        "--prefill": prefill,
+        "--decode": decode,
+        "--depths": ",".join(map(str, depths)),
+        "--repeat": repeat,
+        "--isa": isa,
+        "--ctx": max(prefill, max(depths) + decode),
+    }
+    if text is not None:
+        asked["--text"] = text
+    output = _run(
+        [str(program), "bench", str(model), "--json", *(str(x) for pair in asked.items() for x in pair), *changed]
+    )
+    try:
+        result: dict[str, Any] = json.loads(output)
+    except ValueError:
+        raise RuntimeFault(f"{program} printed no JSON: {output[:80]!r}") from None
+    return result
 
 
 def drop_cache(path: Path) -> bool:
@@ -194,13 +228,13 @@ def commit() -> str | None:
         return None
 
 
-def _cold_open(model: Path) -> float | None:
-    from qig_edge.runtime.native import NativeModel
+def _cold_open(model: Path, file: Path) -> float | None:
+    from qig_edge.runtime.opening import open_model
 
-    if not drop_cache(model):
+    if not drop_cache(file):
         return None
     start = time.perf_counter()
-    NativeModel(model).close()
+    open_model(model).close()
     return (time.perf_counter() - start) * 1e3
 
 

@@ -31,7 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "eval": ("qig_edge.cli.eval", "Evaluate a model on graded problems, and its own state with it."),
     "train": ("qig_edge.cli.train", "Train a model from text."),
     "ablate": ("qig_edge.cli.ablate", "Measure what each component of a model is worth."),
-    "convert": ("qig_edge.cli.convert", "Convert a checkpoint to GGUF."),
+    "convert": ("qig_edge.cli.convert", "Convert a checkpoint to GGUF or ONNX."),
     "data": ("qig_edge.cli.data", "Write a generated corpus or graded problems as JSON lines."),
 }
 SETTINGS = {"help_option_names": ["-h", "--help"]}

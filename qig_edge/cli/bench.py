@@ -62,6 +62,14 @@ def command(
             help="Of --peer: the file that it runs [default: MODEL itself; of --random qig-NAME the twin, dense-NAME]."
         ),
     ] = None,
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--beside",
+            metavar="MODEL",
+            help="Instead: MODEL and this one by turns, GGUF or ONNX, as a table of sizes and speeds. Repeatable.",
+        ),
+    ] = None,
     settings: opt.Set = None,
     isa: opt.Isa = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object with the raw samples.")] = False,
@@ -87,8 +95,10 @@ def command(
     changed = opt.settings(settings)
     if not profile.is_host and (changed or text is not None or draft):
         raise ConfigError(f"--set, --text and --draft belong to a measurement: they go without --device {device}")
-    if threads_batch and (draft or peer is not None):
-        raise ConfigError("--threads-batch belongs to a measurement of prefill: it goes without --draft and --peer")
+    if threads_batch and (draft or peer is not None or beside):
+        raise ConfigError("--threads-batch belongs to a measurement of prefill: it goes without --draft, --peer and --beside")
+    if beside and (draft or text is not None or not profile.is_host or peer is not None or changed or isa != "auto"):
+        raise ConfigError("--beside is a measurement of its own: it goes without --draft, --text, --device, --peer, --set and --isa")
     if peer is not None or peer_model is not None:
         _check_peer(peer, peer_model, draft or not profile.is_host)
     with Steps(f"bench {device}") as steps:
@@ -103,6 +113,20 @@ def command(
             )
         else:
             path = model_path(model)
+        if beside:
+            from qig_edge.bench.backends import by_turns, table
+
+            found = by_turns(
+                [path, *beside],
+                threads=threads,
+                prefill=prefill,
+                decode=decode,
+                depths=positions,
+                repeat=repeat,
+                progress=steps,
+            )
+            print(json.dumps(found) if as_json else "\n".join(table(found)))
+            return
         if draft:
             _drafts(path, isa, changed, threads, text, as_json, steps)
             return

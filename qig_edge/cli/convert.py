@@ -1,4 +1,4 @@
-"""qig-edge convert: a checkpoint as a GGUF file."""
+"""qig-edge convert: a checkpoint as a GGUF file, or with --onnx (convert_onnx.py) as a folder for onnxruntime."""
 
 from __future__ import annotations
 
@@ -28,8 +28,23 @@ def command(
     q8: Annotated[bool, typer.Option("--q8", help="8 bits.")] = False,
     f16: Annotated[bool, typer.Option("--f16", help="16-bit floats.")] = False,
     f32: Annotated[bool, typer.Option("--f32", help="32-bit floats, as trained.")] = False,
+    onnx: Annotated[
+        bool, typer.Option("--onnx", help="Instead of GGUF: a folder for onnxruntime, in 32-bit floats (needs the onnx extra).")
+    ] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Of --onnx, which goes without saying: 8-bit weights and activations.")
+    ] = False,
+    int8_for: Annotated[
+        str,
+        typer.Option(
+            "--int8-for", metavar="SET", help="Of --int8: arm64, avx2 or avx512_vnni; auto is what suits --device."
+        ),
+    ] = "auto",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File to write; without it NAME-TYPE.gguf here.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="File, or with --onnx folder, to write; without it NAME-TYPE.gguf or NAME-onnx here."
+        ),
     ] = None,
     name: Annotated[
         str | None,
@@ -46,19 +61,27 @@ def command(
     device: Annotated[
         str,
         typer.Option(
-            help="Where the file will run: laptop (this machine), rpi4, rpi5 or android; for --ffn-down auto."
+            help="Where the file will run: laptop (this machine), rpi4, rpi5 or android; for --ffn-down auto and --int8."
         ),
     ] = "laptop",
-    force: Annotated[bool, typer.Option("--force", help="Replace the file where it exists.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file or ONNX folder where it exists.")] = False,
     verify: Annotated[
         bool, typer.Option("--verify/--no-verify", help="Compare the file with the checkpoint on held-out text.")
     ] = True,
     verify_text: Annotated[
         Path | None, typer.Option("--verify-text", help="Text to compare on [default: held-out documents of the run].")
     ] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            metavar="jarvis|gpt2",
+            help="Of a Jarvis checkpoint (folder or FILE.npz): jarvis, its own, which libqig runs [default], or gpt2 for stock llama.cpp and Ollama.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of the path.")] = False,
 ) -> None:
-    """Convert a checkpoint to GGUF, and show what it costs against the checkpoint. The file appears whole or not at all."""
+    """Convert a checkpoint to GGUF or ONNX, and show what it costs against the checkpoint. The file or folder appears whole or not at all."""
+    from qig_edge.cli.convert_jarvis import convert_jarvis, is_jarvis
     from qig_edge.convert.names import check_format
     from qig_edge.convert.orientation import check_choice
     from qig_edge.convert.recipe import load_recipe
@@ -66,11 +89,25 @@ def command(
 
     check_choice(ffn_down)
     profile = load_profile(device)
+    onnx = onnx or int8
+    if int8_for != "auto" and not int8:
+        raise ConfigError(f"--int8-for {int8_for} says what --int8 is for: it goes with it")
     chosen = [r for r, given in (("q4", q4), ("q8", q8), ("f16", f16), ("f32", f32)) if given] or ["q4"]
     if len(chosen) > 1:
         raise ConfigError(f"--{' and --'.join(chosen)} exclude each other: give one of --q4, --q8, --f16, --f32")
+    if onnx and (chosen != ["f32"] or int8) and (q4 or q8 or f16 or f32):
+        raise ConfigError(f"--{'int8' if int8 else 'onnx'} and --{chosen[0]} exclude each other: an ONNX folder holds 32-bit floats or --int8")
     if verify_text is not None and not verify:
         raise ConfigError("--verify-text and --no-verify exclude each other")
+    if is_jarvis(checkpoint):
+        if ffn_down != "auto":
+            raise ConfigError("--ffn-down is for QIG models: a Jarvis model has no such choice")
+        if onnx or int8:
+            raise ConfigError(f"--{'int8' if int8 else 'onnx'} is for QIG models and dense twins, not for a Jarvis model")
+        convert_jarvis(checkpoint, load_recipe(chosen[0]), layout or "jarvis", output, name, force, verify, verify_text, as_json)
+        return
+    if layout is not None:
+        raise ConfigError(f"--layout {layout} is for Jarvis checkpoints")
     try:
         import safetensors  # noqa: F401
         import tokenizers  # noqa: F401
@@ -79,8 +116,16 @@ def command(
         raise MissingExtra("qig-edge convert", "train") from None
     from qig_edge.train import checkpoint as checkpoints
 
-    recipe = load_recipe(chosen[0])
     folder = checkpoints.find(checkpoint)
+    if onnx:
+        from qig_edge.cli import convert_onnx
+
+        if ffn_down != "auto":
+            raise ConfigError(f"--ffn-down {ffn_down} is of GGUF files: an ONNX graph has one form")
+        kind = convert_onnx.instruction_set(int8_for, profile) if int8 else None
+        convert_onnx.convert(folder, output, name or run_name(folder), kind, verify, verify_text, force, as_json)
+        return
+    recipe = load_recipe(chosen[0])
     config = checkpoints.read_config(folder)
     check_format(config)
     if config.attention == "dot" and ffn_down == "sparse":
@@ -136,7 +181,7 @@ def _convert(
     report = None
     if checkpoints.read_config(folder).param_counts()["total"] < SMALL:
         torch.set_num_threads(1)  # threads of small products wait for each other more than they compute
-    with _stoppable(), Steps(f"reading {folder}") as steps:
+    with stoppable(), Steps(f"reading {folder}") as steps:
         model, tokenizer = checkpoints.load_model(folder), load_tokenizer(folder)
         twin = model.config.attention == "dot"
 
@@ -215,7 +260,7 @@ def _beside(partial: Path) -> Iterator[Path]:
         second.unlink(missing_ok=True)
 
 
-def _stoppable() -> Any:
+def stoppable() -> Any:
     """SIGTERM and SIGHUP unwind like Ctrl-C while this lasts, so that the partial file goes away."""
     import signal
 
@@ -241,18 +286,20 @@ def _table(
         ("size", f"{file_bytes / 1e6:.2f} MB, {bits:.2f} bits a weight"),
         ("ffn_down", orientation),
     ]
-    if report is not None:
-        worse = (
-            " (high: train the last part 4-bit aware, or keep more bits)" if not report.kl <= recipe.usual_kl else ""
-        )
-        change = report.file_bits_per_byte / report.checkpoint_bits_per_byte - 1
-        rows += [
-            ("compared on", f"{report.tokens} tokens, {report.text}"),
-            ("KL divergence", f"{report.kl:.3g} nats a token{worse}"),
-            ("same top token", f"{report.top1:.2%}"),
-            (
-                "bits per byte",
-                f"{report.file_bits_per_byte:.4f}, checkpoint {report.checkpoint_bits_per_byte:.4f} ({change:+.2%})",
-            ),
-        ]
-    return [f"{key:<16}{value}" for key, value in rows]
+    return [f"{key:<16}{value}" for key, value in [*rows, *(compared(report, recipe.usual_kl) if report else [])]]
+
+
+def compared(report: Report, usual_kl: float) -> list[tuple[str, str]]:
+    """The comparison in words; a divergence above usual_kl is called high."""
+    worse = " (high: train the last part 4-bit aware, or keep more bits)" if not report.kl <= usual_kl else ""
+    change = report.file_bits_per_byte / report.checkpoint_bits_per_byte - 1
+    return [
+        ("compared on", f"{report.tokens} tokens, {report.text}"),
+        ("KL divergence", f"{report.kl:.3g} nats a token{worse}"),
+        ("largest error", f"{report.max_error:.3g}, of a logit"),
+        ("same top token", f"{report.top1:.2%}"),
+        (
+            "bits per byte",
+            f"{report.file_bits_per_byte:.4f}, checkpoint {report.checkpoint_bits_per_byte:.4f} ({change:+.2%})",
+        ),
+    ]

@@ -11,6 +11,7 @@ from qig_edge.cli import options as opt
 
 if TYPE_CHECKING:
     from qig_edge.runtime.native import NativeSession
+    from qig_edge.runtime.onnx_session import OnnxSession
     from qig_edge.runtime.stream import Stats
 
 
@@ -62,7 +63,7 @@ def command(
 
     from qig_edge.errors import ConfigError
     from qig_edge.runtime.assets import model_path
-    from qig_edge.runtime.native import NativeModel
+    from qig_edge.runtime.opening import open_model, open_session, speculate
     from qig_edge.runtime.state import TokenState, token_line, token_table
     from qig_edge.runtime.stream import Stats, generate
 
@@ -87,11 +88,8 @@ def command(
         if telemetry_json:
             write(token_line(token) + "\n")
 
-    with (
-        NativeModel(path, isa, settings=changed) as opened,
-        opened.session(n_ctx=ctx, n_threads=threads, n_threads_batch=threads_batch) as session,
-    ):
-        session.set_speculation(draft_len)
+    with open_model(path, isa, changed) as opened, open_session(opened, ctx, threads, threads_batch) as session:
+        speculate(session, draft_len)
         took = Stats()
         pieces = generate(opened, session, prompt, sampling=drawing, max_tokens=max_tokens, stats=took, on_token=take)
         if as_json:
@@ -110,7 +108,7 @@ def command(
         opt.report(took, opened, session, show_stats=stats, telemetry=telemetry, conversation=False)
 
 
-def _facts(text: str, took: Stats, session: NativeSession) -> dict[str, Any]:
+def _facts(text: str, took: Stats, session: NativeSession | OnnxSession) -> dict[str, Any]:
     """The object of --json: the qig program prints the same fields."""
     counts = {"end": took.end, "prompt_tokens": took.prompt_tokens, "tokens": took.tokens}
     seconds = {"prefill_s": took.prefill_s, "decode_s": took.decode_s}

@@ -11,6 +11,7 @@ from qig_edge.cli import options as opt
 
 if TYPE_CHECKING:
     from qig_edge.runtime.native import NativeModel
+    from qig_edge.runtime.onnx_model import OnnxModel
 
 # bytes of 32 weights
 BLOCK_BYTES = {"F16": 64, "Q8_0": 34, "Q4_0": 18}
@@ -35,9 +36,15 @@ def command(
     else:
         from qig_edge.runtime.assets import model_path
         from qig_edge.runtime.native import NativeModel
+        from qig_edge.runtime.opening import open_model
 
-        with NativeModel(model_path(model), isa, settings=opt.settings(settings)) as opened:
-            shown = file_facts(opened, tensors)
+        with open_model(model_path(model), isa, opt.settings(settings)) as opened:
+            if isinstance(opened, NativeModel):
+                shown = file_facts(opened, tensors)
+            elif tensors:
+                raise ConfigError("--tensors lists those of a GGUF file: an ONNX graph's are its own matter")
+            else:
+                shown = onnx_facts(opened)
     if as_json:
         print(json.dumps(shown))
     else:
@@ -68,6 +75,20 @@ def file_facts(model: NativeModel, tensors: bool) -> dict[str, Any]:
     if tensors:
         facts["tensors"] = [dataclasses.asdict(t) for t in listed]
     return facts
+
+
+def onnx_facts(model: OnnxModel) -> dict[str, Any]:
+    """Facts about an opened ONNX model; sizes in bytes."""
+    import dataclasses
+
+    return {
+        "folder": str(model.path),
+        **dataclasses.asdict(model.info),
+        "bits_per_weight": 8 * model.tensor_bytes() / model.info.n_params,
+        "chat_format": model.eot is not None,
+        "inputs": ["input_ids", "attention_mask", *model.names.past],
+        "outputs": model.names.outputs,
+    }
 
 
 def temperatures(model: NativeModel) -> list[float]:

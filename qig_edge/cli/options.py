@@ -10,10 +10,12 @@ import typer
 if TYPE_CHECKING:
     from qig_edge.runtime.backend import Sampling
     from qig_edge.runtime.native import NativeModel, NativeSession
+    from qig_edge.runtime.onnx_model import OnnxModel
+    from qig_edge.runtime.onnx_session import OnnxSession
     from qig_edge.runtime.stream import Stats
 
 Model = Annotated[
-    Path | None, typer.Argument(metavar="MODEL", help="GGUF file; without it the model that ships with qig-edge.")
+    Path | None, typer.Argument(metavar="MODEL", help="GGUF file or ONNX folder; without it the model that ships with qig-edge.")
 ]
 MaxTokens = Annotated[int, typer.Option("--max-tokens", "-n", min=1, help="Most tokens of one answer.")]
 Temperature = Annotated[
@@ -133,7 +135,13 @@ def settings(given: list[str] | None) -> dict[str, str]:
 
 
 def report(
-    stats: Stats, model: NativeModel, session: NativeSession, *, show_stats: bool, telemetry: bool, conversation: bool
+    stats: Stats,
+    model: NativeModel | OnnxModel,
+    session: NativeSession | OnnxSession,
+    *,
+    show_stats: bool,
+    telemetry: bool,
+    conversation: bool,
 ) -> None:
     """Prints what follows an answer on stderr: its state in words, a notice of breakdown, statistics."""
     import sys
@@ -149,12 +157,12 @@ def report(
         print(line, file=sys.stderr)
 
 
-def thread_facts(session: NativeSession) -> dict[str, int]:
+def thread_facts(session: NativeSession | OnnxSession) -> dict[str, int]:
     """The thread counts of a session, as JSON objects tell them."""
     return {"threads": session.n_threads, "threads_batch": session.n_threads_batch}
 
 
-def stats_line(stats: Stats, model: NativeModel, session: NativeSession) -> str:
+def stats_line(stats: Stats, model: NativeModel | OnnxModel, session: NativeSession | OnnxSession) -> str:
     """One line about an answer: counts, speeds, what ran of an adaptive model, memory of this process and of the cache in it, threads."""
     import psutil
 

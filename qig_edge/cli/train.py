@@ -106,12 +106,13 @@ def command(
 ) -> None:
     """Train a model from text. Ctrl-C saves; --resume goes on where it stopped."""
     from qig_edge.cli import train_fit
-    from qig_edge.config import load_preset, qig_config
+    from qig_edge.config import load_preset
+    from qig_edge.config import model_config as config_of
     from qig_edge.train.config import TrainConfig
     from qig_edge.train.sources import Source
 
     tables = load_preset(preset)
-    model_config = qig_config(tables["model"], f"preset '{preset}'")
+    model_config = config_of(tables["model"], f"preset '{preset}'")
     given = {
         "tokens": tokens,
         "batch_tokens": batch_tokens,
@@ -220,9 +221,10 @@ def _make_out(out: Path) -> None:
 
 
 def _shards(
-    console: Any, folder: Path, sources: list, tokenizer_from: Path | None, vocab_size: int, config: Any
+    console: Any, folder: Path, sources: list, tokenizer_from: Path | None, model_config: Any, config: Any
 ) -> tuple[Any, Any]:
     """The tokenizer and the tokenized sources, made or reused."""
+    from qig_edge.model.jarvis_config import JarvisConfig
     from qig_edge.train import shards
 
     unique = {s.name: s for s in sources}
@@ -231,10 +233,11 @@ def _shards(
             folder,
             list(unique.values()),
             tokenizer_from,
-            vocab_size,
+            model_config.vocab_size,
             config.validation_permille,
             config.validation_bytes,
             lambda text, share: status.update(f"{text} ({share:.0%})"),
+            words=isinstance(model_config, JarvisConfig),
         )
 
 
@@ -242,11 +245,11 @@ def _start(console: Any, model_config: Any, config: Any, origin: Path | None) ->
     """A model with fresh weights, those of `origin` where it has them; says which it has not."""
     import torch
 
-    from qig_edge.model.kernel import Kernel
+    from qig_edge.model.build import new_model
     from qig_edge.train import checkpoint
 
     torch.manual_seed(config.seed)
-    model = Kernel(model_config)
+    model = new_model(model_config)
     if origin is not None:
         fresh, unused = checkpoint.start_from(model, origin)
         console.print(f"weights from {checkpoint.find(origin)}", highlight=False)
@@ -279,7 +282,7 @@ def _diagnose(
         shards_dir.parent.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise ConfigError(f"'{shards_dir}': {e.strerror}") from None
-    _, shards = _shards(console, shards_dir, sources, tokenizer_from, model_config.vocab_size, config)
+    _, shards = _shards(console, shards_dir, sources, tokenizer_from, model_config, config)
     model = _start(console, model_config, config, origin)
     weights = {s.name: s.weight for s in sources}
     with console.status("measuring"):
@@ -316,7 +319,7 @@ def _train(
         console = Console(stderr=True, quiet=not main)
 
         def prepare() -> Any:
-            return _shards(console, shards_dir, first + final, tokenizer_from, model_config.vocab_size, config)
+            return _shards(console, shards_dir, first + final, tokenizer_from, model_config, config)
 
         if main:
             tokenizer, shards = prepare()

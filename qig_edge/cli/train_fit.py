@@ -7,14 +7,14 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qig_edge.config import ModelConfig
+    from qig_edge.model.build import AnyConfig
     from qig_edge.train.config import TrainConfig
     from qig_edge.train.memory import Estimate
 
 CHOSEN = ("micro_tokens", "checkpointing", "optimizer_states")
 
 
-def fit(model_config: ModelConfig, config: TrainConfig, vram: str) -> tuple[TrainConfig, Estimate]:
+def fit(model_config: AnyConfig, config: TrainConfig, vram: str) -> tuple[TrainConfig, Estimate]:
     """The settings with which the run stays within `vram` ("4GB"), told on stderr. Raises ConfigError where none do."""
     from rich.console import Console
 
@@ -32,7 +32,7 @@ def fit(model_config: ModelConfig, config: TrainConfig, vram: str) -> tuple[Trai
     return fitted, estimate
 
 
-def show_dry_run(model_config: ModelConfig, config: TrainConfig, estimate: Estimate | None, as_json: bool) -> None:
+def show_dry_run(model_config: AnyConfig, config: TrainConfig, estimate: Estimate | None, as_json: bool) -> None:
     """Prints memory, speed and length of the run on this machine, on stdout."""
     import torch
     from rich.console import Console

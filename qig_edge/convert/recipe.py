@@ -12,8 +12,10 @@ from functools import cache
 from importlib import resources
 
 from qig_edge.config import ModelConfig
+from qig_edge.convert.jarvis_names import jarvis_tensors
 from qig_edge.convert.names import TensorName, tensor_names
 from qig_edge.errors import ConfigError
+from qig_edge.model.jarvis_config import JarvisConfig
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -74,13 +76,14 @@ def load_recipe(name: str) -> Recipe:
     return Recipe(name, table["what"], table["suffix"], table["file_type"], float(table["usual_kl"]), types)
 
 
-def parts(config: ModelConfig, recipe: Recipe, sparse_down: bool = False) -> dict[str, str]:
-    """What Kernel.fake_quantize takes to round as a file of this recipe does: module name -> type, of every matrix that is not F32.
+def parts(config: ModelConfig | JarvisConfig, recipe: Recipe, sparse_down: bool = False) -> dict[str, str]:
+    """What fake_quantize of the model takes to round as a file of this recipe does: module name -> type, of every matrix that is not F32.
 
     sparse_down as in tensor_names: the blocks of a transposed matrix lie along the other dimension, "q4_0_t" and "q8_0_t".
     """
     kinds: dict[str, str] = {}
-    for tensor in tensor_names(config, sparse_down):
+    names = jarvis_tensors(config) if isinstance(config, JarvisConfig) else tensor_names(config, sparse_down)
+    for tensor in names:
         kind = recipe.kind(tensor)
         if tensor.part is not None and kind != "f32":
             kinds[tensor.part] = f"{kind}_t" if tensor.transposed and kind in ("q4_0", "q8_0") else kind

@@ -1,6 +1,6 @@
 """What a written file computes against the checkpoint it came from: KL divergence, top-1 agreement and bits per byte of both, on held-out text.
 
-The file is opened by libqig, as a device would; the checkpoint runs in torch at float32.
+The file is opened by libqig, an ONNX folder by onnxruntime, as a device would; the checkpoint runs in torch at float32.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     import numpy as np
     from tokenizers import Tokenizer
 
-    from qig_edge.model.kernel import Kernel
+    from qig_edge.model.build import Model
     from qig_edge.runtime.native import NativeModel
+    from qig_edge.runtime.onnx_model import OnnxModel
 
 MOST_TOKENS = 4096  # enough for three digits of the divergence; more costs minutes with a large model
 WINDOW = 512  # tokens evaluated together: bounds the logits that are held
@@ -75,7 +76,8 @@ class HeldOut:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """kl: mean KL(checkpoint || file) in nats a token; top1: share of positions with the same likeliest token; tokens: positions compared."""
+    """kl: mean KL(checkpoint || file) in nats a token; top1: share of positions with the same likeliest token; tokens: positions compared;
+    max_error: largest difference of two logits."""
 
     file_bytes: int
     parameters: int
@@ -86,14 +88,15 @@ class Report:
     top1: float
     checkpoint_bits_per_byte: float
     file_bits_per_byte: float
+    max_error: float
 
 
-def size(model: NativeModel) -> tuple[int, int, float]:
+def size(model: NativeModel | OnnxModel) -> tuple[int, int, float]:
     """Bytes of the file, weights in it, and bits a weight over all tensors."""
-    return model.info.file_bytes, model.info.n_params, 8 * sum(t.bytes for t in model.tensors()) / model.info.n_params
+    return model.info.file_bytes, model.info.n_params, 8 * model.tensor_bytes() / model.info.n_params
 
 
-def held_out(folder: Path, model: NativeModel, tokenizer: Tokenizer, text: Path | None = None) -> HeldOut:
+def held_out(folder: Path, model: NativeModel | OnnxModel, tokenizer: Tokenizer, text: Path | None = None) -> HeldOut:
     """Text to compare on: the file `text`, else validation tokens, else a built-in one.
 
     Validation tokens are those of the checkpoint's run, in shards/ of the run's folder or beside it (--shards of several runs).
@@ -121,7 +124,7 @@ def held_out(folder: Path, model: NativeModel, tokenizer: Tokenizer, text: Path 
     return HeldOut(_cut(ids[:MOST_TOKENS], window), source)
 
 
-def _tokens(text: str, source: str, model: NativeModel, tokenizer: Tokenizer) -> list[int]:
+def _tokens(text: str, source: str, model: NativeModel | OnnxModel, tokenizer: Tokenizer) -> list[int]:
     """Ids of a text, on which both tokenizers have to agree."""
     ids = model.tokenize(text)
     tokenizer.encode_special_tokens = True  # as libqig: control strings in a text are text
@@ -155,8 +158,8 @@ def _cut(ids: list[int], window: int) -> list[list[int]]:
 
 
 def compare(
-    model: Kernel,
-    file: NativeModel,
+    model: Model,
+    file: NativeModel | OnnxModel,
     text: HeldOut,
     n_threads: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -167,20 +170,22 @@ def compare(
 
     total = sum(len(w) - 1 for w in text.windows)
     done = same = n_bytes = 0
-    kl = ours = theirs = 0.0
+    kl = ours = theirs = largest = 0.0
     with (
         torch.inference_mode(),
         file.session(n_ctx=max(len(w) - 1 for w in text.windows), n_threads=n_threads) as session,
     ):
         for window in text.windows:
             inputs, targets = window[:-1], np.array(window[1:])
-            p = _log_softmax(model(torch.tensor([inputs])).logits[0].numpy())
+            expected = model(torch.tensor([inputs])).logits[0].numpy()
+            p = _log_softmax(expected)
             if session.pos:
                 session.rollback(0)
             logits = session.eval_all(inputs)
             if not np.isfinite(logits).all():
                 raise ModelFileError("the file computes logits that are not finite: it is not kept")
             q = _log_softmax(logits)
+            largest = max(largest, float(np.abs(logits - expected).max()))
             rows = np.arange(len(inputs))
             kl += float((np.exp(p) * (p - q)).sum())
             same += int((p.argmax(-1) == q.argmax(-1)).sum())
@@ -193,7 +198,16 @@ def compare(
     file_bytes, parameters, bits = size(file)
     per_byte = math.log(2) * max(n_bytes, 1)
     return Report(
-        file_bytes, parameters, bits, text.source, total, kl / total, same / total, ours / per_byte, theirs / per_byte
+        file_bytes,
+        parameters,
+        bits,
+        text.source,
+        total,
+        kl / total,
+        same / total,
+        ours / per_byte,
+        theirs / per_byte,
+        largest,
     )
 
 

@@ -2,11 +2,13 @@
 
     model = Jarvis(preset_config("jarvis-12m"));  metrics = model(ids, observe=True).metrics
 
-    x = sqrt(D) table[t] + sinusoids(position)
+    x = table[t] + sinusoids(position)
     per block:  x += concat_h(sum_j a_ij v_j),  a = softmax(q k / sqrt C) of q, k, v = W layernorm(x);   x += down gelu(up layernorm(x))
     logits = head layernorm(x)
+    gelu(u) = u (1 + tanh(sqrt(2 / pi) (u + 0.044715 u^3))) / 2
 
-There is no output projection: the heads' outputs stand side by side in the state. Products have no biases, norms have gain and bias.
+There is no output projection: the heads' outputs stand side by side in the state. Products have no biases, norms have gain and bias. The same model
+in NumPy alone, with its backward pass written out, is qig_edge.jarvis.network; libqig runs it too.
 
 The metrics read a row of attention weights a_i as the state |a_i> = sum_j sqrt(a_ij) |j> over the n = i + 1 visible positions. None is a quantum
 measurement: they are the quantum formulas of numbers that the model has anyway.
@@ -24,6 +26,7 @@ Each is the mean over heads (entanglement and fidelity have one value for all of
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -31,8 +34,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qig_edge.model.attention import LayerCache
-from qig_edge.model.jarvis_config import JarvisConfig
-from qig_edge.model.quant import Linear
+from qig_edge.model.jarvis_config import EMBEDDING_SPREAD, JarvisConfig
+from qig_edge.model.quant import Linear, fake_weight
+from qig_edge.model.recompute import recomputed
 
 
 @dataclass
@@ -47,7 +51,7 @@ class Metrics:
 
 @dataclass
 class JarvisOutput:
-    """logits [B, T, V] float32; cache of every layer; metrics where they were asked for."""
+    """logits [B, T, V] float32 (float64 of a float64 model); cache of every layer; metrics where they were asked for."""
 
     logits: Tensor
     cache: list[LayerCache] | None = None
@@ -55,7 +59,7 @@ class JarvisOutput:
 
 
 def sinusoids(positions: Tensor, width: int) -> Tensor:
-    """[T, width]: sines in the even and cosines in the odd columns of position / 10000^(2 c / width) (Vaswani et al., 2017)."""
+    """float32[T, width]: sines in the even and cosines in the odd columns of position / 10000^(2 c / width) (Vaswani et al., 2017)."""
     frequency = 10000.0 ** (-torch.arange(0, width, 2, dtype=torch.float64, device=positions.device) / width)
     angle = positions.double().unsqueeze(-1) * frequency
     return torch.stack((angle.sin(), angle.cos()), -1).flatten(-2).float()
@@ -88,7 +92,12 @@ def interference(weights: Tensor, values: Tensor, mixed: Tensor) -> Tensor:
 
 def fidelity(before: Tensor, after: Tensor) -> Tensor:
     """Of states [..., D]: squared cosine, [...]."""
-    return F.cosine_similarity(before.float(), after.float(), dim=-1).square()
+    return F.cosine_similarity(_wide(before), _wide(after), dim=-1).square()
+
+
+def _wide(x: Tensor) -> Tensor:
+    """In float32 at least."""
+    return x if x.dtype == torch.float64 else x.float()
 
 
 def _visible(weights: Tensor) -> Tensor:
@@ -99,6 +108,8 @@ def _visible(weights: Tensor) -> Tensor:
 
 class JarvisAttention(nn.Module):
     """x [B, T, D] -> [B, T, D], H heads of width D / H, side by side."""
+
+    recompute = False
 
     def __init__(self, config: JarvisConfig) -> None:
         super().__init__()
@@ -119,22 +130,28 @@ class JarvisAttention(nn.Module):
         if observe or cache is not None:
             n = k.shape[2]
             future = torch.ones(t, n, dtype=torch.bool, device=x.device).triu(n - t + 1)
-            scores = (q @ k.transpose(-1, -2)).float() * q.shape[-1] ** -0.5
+            scores = _wide(q @ k.transpose(-1, -2)) * q.shape[-1] ** -0.5
             weights = torch.softmax(scores.masked_fill(future, -math.inf), -1)
             out = weights.to(v.dtype) @ v
             if observe:
                 seen = (
                     coherence(weights).mean(1),
                     entanglement(weights),
-                    interference(weights, v.float(), out.float()).mean(1),
+                    interference(weights, _wide(v), _wide(out)).mean(1),
                 )
         else:
-            out = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+            out = recomputed(self.recompute, _causal, q, k, v)
         return out.transpose(1, 2).reshape(b, t, -1), LayerCache(k, v), seen
+
+
+def _causal(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    return F.scaled_dot_product_attention(q, k, v, is_causal=True)
 
 
 class JarvisBlock(nn.Module):
     """x [B, T, D] -> x + attention(norm x) -> + feed_forward(norm)."""
+
+    recompute = False
 
     def __init__(self, config: JarvisConfig) -> None:
         super().__init__()
@@ -147,20 +164,28 @@ class JarvisBlock(nn.Module):
     def forward(
         self, x: Tensor, cache: LayerCache | None, observe: bool
     ) -> tuple[Tensor, LayerCache, tuple[Tensor, Tensor, Tensor] | None]:
+        return recomputed(self.recompute, self._run, x, cache, observe)
+
+    def _run(
+        self, x: Tensor, cache: LayerCache | None, observe: bool
+    ) -> tuple[Tensor, LayerCache, tuple[Tensor, Tensor, Tensor] | None]:
         attended, grown, seen = self.attn(self.attn_norm(x), cache, observe)
         x = x + attended
-        return x + self.down(F.gelu(self.up(self.ffn_norm(x)))), grown, seen
+        return x + self.down(F.gelu(self.up(self.ffn_norm(x)), approximate="tanh")), grown, seen
 
 
 class Jarvis(nn.Module):
     """A causal language model over token ids [B, T], T at most context_length."""
+
+    kind: str | None = None  # file type that the table is rounded to
+    draft = None  # of speculation: there is none
 
     def __init__(self, config: JarvisConfig) -> None:
         super().__init__()
         self.config = config
         self.table = nn.Parameter(torch.empty(config.vocab_size, config.d_model))
         self.blocks = nn.ModuleList(JarvisBlock(config) for _ in range(config.n_layers))
-        self.norm = nn.LayerNorm(config.d_model, eps=config.norm_eps)
+        self.norm = nn.LayerNorm(config.d_model, eps=config.norm_eps) if config.final_norm else nn.Identity()
         self.head = Linear(config.d_model, config.vocab_size)
         self.reset_parameters()
 
@@ -171,7 +196,7 @@ class Jarvis(nn.Module):
             if isinstance(module, Linear):
                 into_state = shrink if name.endswith((".v", ".down")) else 1.0
                 nn.init.normal_(module.weight, std=into_state * module.in_features**-0.5)
-        nn.init.normal_(self.table, std=self.config.d_model**-0.5)
+        nn.init.normal_(self.table, std=EMBEDDING_SPREAD)
 
     def forward(
         self, ids: Tensor, cache: list[LayerCache] | None = None, observe: bool = False, keep_cache: bool = False
@@ -181,9 +206,8 @@ class Jarvis(nn.Module):
         end = past + ids.shape[1]
         if end > self.config.context_length:
             raise ValueError(f"{end} positions are more than the context_length = {self.config.context_length}")
-        width = self.config.d_model
         positions = torch.arange(past, end, device=ids.device)
-        x = F.embedding(ids, self.table) * math.sqrt(width) + sinusoids(positions, width)
+        x = F.embedding(ids, fake_weight(self.table, self.kind)) + sinusoids(positions, self.config.d_model)
         grown, seen = [], []
         for i, block in enumerate(self.blocks):
             before = x
@@ -191,6 +215,41 @@ class Jarvis(nn.Module):
             grown.append(layer)
             if row is not None:
                 seen.append(torch.stack((*row, fidelity(before, x))))
-        logits = self.head(self.norm(x)).float()
+        logits = _wide(self.head(self.norm(x)))
         metrics = Metrics(*torch.stack(seen).mean(0).unbind(0)) if seen else None
         return JarvisOutput(logits, grown if keep_cache else None, metrics)
+
+    def products(self) -> Iterator[tuple[str, Linear]]:
+        """Every product of the model by its module name."""
+        for name, module in self.named_modules():
+            if isinstance(module, Linear):
+                yield name, module
+
+    # What the training loop asks of a model: kernel.Kernel has the same.
+
+    def recompute(self, level: str) -> None:
+        """What the backward pass computes again instead of keeping it: "none", "attention" (its T x T squares), "blocks" (all inside blocks)."""
+        for block in self.blocks:
+            assert isinstance(block, JarvisBlock)
+            block.recompute = level == "blocks"
+            block.attn.recompute = level == "attention"
+
+    def fake_quantize(self, kinds: dict[str, str] | None, int8_cache: bool) -> None:
+        """Runs with weights (by module name, "table" for the embedding) and inputs rounded as a quantized file's are; None: off."""
+        for name, product in self.products():
+            product.kind = kinds.get(name) if kinds else None
+        self.kind = kinds.get("table") if kinds else None
+
+    def compile_blocks(self) -> None:
+        """Compiles the blocks, one by one."""
+        for block in self.blocks:
+            block.compile(dynamic=False)
+
+    def ramp(self, pressure: float, softness: float) -> None:
+        """Nothing here has a budget."""
+
+    def settle(self) -> None:
+        """Nothing here follows from statistics."""
+
+    def refresh(self) -> None:
+        """Nothing here is derived from weights."""

@@ -8,6 +8,7 @@ from typing import Any
 from qig_edge.config import build, check_type
 from qig_edge.errors import ConfigError
 
+EMBEDDING_SPREAD = 1.0  # standard deviation of a fresh embedding, beside sines and cosines of 0.7
 SIZES = ("vocab_size", "d_model", "n_layers", "n_heads", "hidden_dim", "context_length")
 
 
@@ -15,7 +16,8 @@ SIZES = ("vocab_size", "d_model", "n_layers", "n_heads", "hidden_dim", "context_
 class JarvisConfig:
     """A small transformer of the classic kind: dot-product attention without output projection, GELU, LayerNorm, sinusoidal positions.
 
-    Widths are in units. The embedding and the head are two tables, V x D each.
+    Widths are in units. The embedding and the head are two tables, V x D each. final_norm: whether a norm stands before the head; files of other
+    origin may have none.
     """
 
     vocab_size: int = 15000
@@ -25,6 +27,7 @@ class JarvisConfig:
     hidden_dim: int = 1024
     context_length: int = 512
     norm_eps: float = 1e-5
+    final_norm: bool = True
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -41,6 +44,17 @@ class JarvisConfig:
     def head_dim(self) -> int:
         return self.d_model // self.n_heads
 
+    # What training asks of a configuration, besides: kinds of depth and gates, of which there are none, and the width of the head's input.
+    adaptive = gate_learnt = False
+
+    @property
+    def exit_blocks(self) -> list[int]:
+        return []
+
+    @property
+    def head_width(self) -> int:
+        return self.d_model
+
     def param_counts(self) -> dict[str, int]:
         """Number of trained weights by part, and their total."""
         d = self.d_model
@@ -48,7 +62,7 @@ class JarvisConfig:
             "embedding": self.vocab_size * d,
             "attention": self.n_layers * 3 * d * d,
             "feed_forward": self.n_layers * 2 * d * self.hidden_dim,
-            "norms": (2 * self.n_layers + 1) * 2 * d,
+            "norms": (2 * self.n_layers + self.final_norm) * 2 * d,
             "head": self.vocab_size * d,
         }
         return {**parts, "total": sum(parts.values())}

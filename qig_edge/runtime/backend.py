@@ -87,6 +87,18 @@ def mean_telemetry(records: Sequence[Telemetry]) -> Telemetry:
 
 
 @dataclasses.dataclass(frozen=True)
+class CacheReads:
+    """What a token read of the cache, summed over blocks and key/value heads: keys that stood there; of these the ones whose sketch was read, its
+    bytes, those read in full; values read. Query heads that share a key count it once, as far as that is known: at most all."""
+
+    keys_seen: int
+    keys_sketched: int
+    sketch_bytes: int
+    keys_read: int
+    values_read: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Speculation:
     """Counts of drawing by exact speculation. rounds: passes that verified; tokens: that they left evaluated; drafted: tokens that were evaluated as
     drafts; tested, accepted: guesses of the draft held against the full model, and those that stood; draft_len: of the next round."""

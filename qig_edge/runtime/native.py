@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from qig_edge.config import MAX_DRAFT
 from qig_edge.devices.host import library_path
 from qig_edge.errors import ConfigError, ModelFileError, RuntimeFault
-from qig_edge.runtime.backend import ROLES, ContextFull, Sampling, Speculation, Telemetry
+from qig_edge.runtime.backend import ROLES, CacheReads, ContextFull, Sampling, Speculation, Telemetry
 
 if TYPE_CHECKING:
     import numpy as np
@@ -204,18 +204,6 @@ class TensorInfo:
     bytes: int
 
 
-@dataclasses.dataclass(frozen=True)
-class CacheReads:
-    """What a token read of the cache, summed over blocks and key/value heads: keys that stood there; of these the ones whose sketch was read, its
-    bytes, those read in full; values read. Query heads that share a key count it once, as far as that is known: at most all."""
-
-    keys_seen: int
-    keys_sketched: int
-    sketch_bytes: int
-    keys_read: int
-    values_read: int
-
-
 class NativeModel:
     """A GGUF file opened by libqig: mapped read-only, shared by its sessions, closed by close() or at the end of a with block.
 
@@ -296,6 +284,17 @@ class NativeModel:
                 TensorInfo(raw.name.decode(), raw.type.decode(), tuple(raw.ne[: raw.n_dims]), raw.offset, raw.bytes)
             )
         return out
+
+    def tensor_bytes(self) -> int:
+        """Bytes of all tensors."""
+        return sum(t.bytes for t in self.tensors())
+
+    @property
+    def decides(self) -> bool:
+        """Whether the model decides token by token what it computes: regimes, exits, routing, recursion."""
+        if self.metadata("qig.regime.on_breakdown") or self.metadata("qig.exit.rule"):
+            return True
+        return any(t.name.startswith("integrator.") or ".ffn_route." in t.name for t in self.tensors())
 
     def settings(self) -> dict[str, list[float]]:
         """The settings in force by key, of those that the model has: a number each, more where exits differ."""

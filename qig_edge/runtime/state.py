@@ -15,6 +15,7 @@ from qig_edge.runtime.backend import Telemetry
 
 if TYPE_CHECKING:
     from qig_edge.runtime.native import NativeModel
+    from qig_edge.runtime.onnx_model import OnnxModel
 
 REGIMES = ("linear", "geometric", "breakdown")
 BREAKDOWN = 2
@@ -89,11 +90,9 @@ class AnswerState:
         return {"uncertain": self.uncertain, "regimes": shares, **{name: _number(self.mean(name)) for name in FIELDS}}
 
 
-def adaptive(model: NativeModel, state: AnswerState) -> bool:
-    """Whether the model decides token by token what it computes: regimes, exits, routing, recursion, or pairs that were cut."""
-    if model.metadata("qig.regime.on_breakdown") or model.metadata("qig.exit.rule") or state.mean("agency") < 1:
-        return True
-    return any(t.name.startswith("integrator.") or ".ffn_route." in t.name for t in model.tensors())
+def adaptive(model: NativeModel | OnnxModel, state: AnswerState) -> bool:
+    """Whether the model decides token by token what it computes, or pairs were cut."""
+    return model.decides or state.mean("agency") < 1
 
 
 def word(field: str, value: float) -> str:

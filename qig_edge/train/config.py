@@ -8,6 +8,7 @@ from typing import Any
 
 from qig_edge.config import ModelConfig, build, check_type
 from qig_edge.errors import ConfigError
+from qig_edge.model.jarvis_config import JarvisConfig
 
 OPTIMIZERS = ("adamw", "rmsprop", "muon", "kfac", "shampoo", "soap")
 SCHEDULES = ("wsd", "cosine", "curiosity")
@@ -203,8 +204,26 @@ class TrainConfig:
     def from_dict(cls, values: dict[str, Any], where: str = "train") -> TrainConfig:
         return build(cls, values, where)
 
-    def check_model(self, model: ModelConfig) -> None:
+    def check_model(self, model: ModelConfig | JarvisConfig) -> None:
         """Raises ConfigError where the run does not fit the model."""
+        if isinstance(model, ModelConfig):
+            self._check_parts(model)
+        else:
+            self._check_plain()
+        for context in (self.context, self.final_context):
+            if context > model.context_length:
+                raise ConfigError(
+                    f"context = {context} is longer than the model's context_length = {model.context_length}"
+                )
+
+    def _check_plain(self) -> None:
+        """A Jarvis model learns from cross entropy alone."""
+        terms = [f.name for f in dataclasses.fields(self) if f.name.startswith("weight_") and f.name != "weight_decay"]
+        for name in (*terms, "only_draft", "group_by_regime"):
+            if getattr(self, name):
+                raise ConfigError(f"{name} = {getattr(self, name)!r} needs a model of architecture 'qig', not 'jarvis'")
+
+    def _check_parts(self, model: ModelConfig) -> None:
         for term, part, there in (
             ("exits", "exits (exit_first)", bool(model.exit_first)),
             ("draft", "a draft (draft_lag)", bool(model.draft_lag)),
@@ -216,8 +235,3 @@ class TrainConfig:
                 raise ConfigError(f"weight_{term} = {getattr(self, f'weight_{term}')} needs a model with {part}")
         if self.only_draft and not self.weight_draft:
             raise ConfigError("only_draft = true needs a weight_draft: nothing else learns")
-        for context in (self.context, self.final_context):
-            if context > model.context_length:
-                raise ConfigError(
-                    f"context = {context} is longer than the model's context_length = {model.context_length}"
-                )

@@ -13,8 +13,8 @@ import math
 
 import numpy as np
 
-from qig_edge.config import ModelConfig
 from qig_edge.errors import ConfigError
+from qig_edge.model.build import AnyConfig
 from qig_edge.train.config import TrainConfig
 from qig_edge.train.shards import Shard
 
@@ -73,7 +73,7 @@ def choose_context(length: int, context_length: int, batch_tokens: int) -> int:
 
 
 def with_context(
-    config: TrainConfig, model: ModelConfig, shards: dict[str, Shard], weights: dict[str, float]
+    config: TrainConfig, model: AnyConfig, shards: dict[str, Shard], weights: dict[str, float]
 ) -> tuple[int, TrainConfig]:
     """The correlation length of the data, and the settings with a context that holds it. Raises ConfigError where none
     fits.

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qig_edge.errors import DataError
-from qig_edge.model.kernel import Kernel
+from qig_edge.model.build import Model
 from qig_edge.train.config import TrainConfig
 from qig_edge.train.shards import Mixture, Shard
 
@@ -135,7 +135,7 @@ class Fisher:
 
 
 def diagnose(
-    model: Kernel, config: TrainConfig, shards: dict[str, Shard], weights: dict[str, float], device: str = "cpu"
+    model: Model, config: TrainConfig, shards: dict[str, Shard], weights: dict[str, float], device: str = "cpu"
 ) -> Diagnosis:
     """Measures `model`, whose weights are as before when it returns. Raises DataError where the data holds nothing out."""
     model = model.to(device).eval()
@@ -209,7 +209,7 @@ def diagnose(
 class _Probe:
     """How far the predictions for ids[:, :-1] of a batch have moved since the probe was made."""
 
-    def __init__(self, model: Kernel, parameters: list[nn.Parameter], batch: Tensor) -> None:
+    def __init__(self, model: Model, parameters: list[nn.Parameter], batch: Tensor) -> None:
         self.model, self.parameters, self.ids = model, parameters, batch[:, :-1]
         self.before = list(self._halves())
 
@@ -249,7 +249,7 @@ class _Probe:
         return [scale * d for d in direction]
 
 
-def _scores(model: Kernel, parameters: list[nn.Parameter], batch: Tensor, generator: torch.Generator) -> list[Tensor]:
+def _scores(model: Model, parameters: list[nn.Parameter], batch: Tensor, generator: torch.Generator) -> list[Tensor]:
     """Gradients [N, n] by tensor of each window's log-likelihood (sum over tokens) of tokens drawn from the model after
     its true past.
     """
@@ -263,7 +263,7 @@ def _scores(model: Kernel, parameters: list[nn.Parameter], batch: Tensor, genera
     return [torch.stack(row) for row in rows]
 
 
-def _gradient(model: Kernel, parameters: list[nn.Parameter], batch: Tensor) -> list[Tensor]:
+def _gradient(model: Model, parameters: list[nn.Parameter], batch: Tensor) -> list[Tensor]:
     """Of the mean loss over a batch [N, T + 1], a few windows at a time."""
     total = [torch.zeros_like(p) for p in parameters]
     for at in range(0, len(batch), PART):
@@ -277,7 +277,7 @@ def _gradient(model: Kernel, parameters: list[nn.Parameter], batch: Tensor) -> l
 
 
 @torch.no_grad()
-def _loss(model: Kernel, batch: Tensor) -> float:
+def _loss(model: Model, batch: Tensor) -> float:
     total = 0.0
     for at in range(0, len(batch), PART):
         part = batch[at : at + PART]

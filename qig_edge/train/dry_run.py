@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from qig_edge.config import ModelConfig
 from qig_edge.errors import ConfigError
-from qig_edge.model.kernel import Kernel
+from qig_edge.model.build import AnyConfig, Model, new_model
 from qig_edge.train.config import TrainConfig
 from qig_edge.train.losses import Losses
 from qig_edge.train.memory import Phase, phases
@@ -29,13 +28,13 @@ class DryRun:
     bytes: int | None
 
 
-def dry_run(model_config: ModelConfig, config: TrainConfig, device: str, bfloat16: bool) -> DryRun:
+def dry_run(model_config: AnyConfig, config: TrainConfig, device: str, bfloat16: bool) -> DryRun:
     """Times micro-batches of each phase and the optimizer's step. Raises ConfigError where memory doesn't last."""
     torch.manual_seed(config.seed)
     if device != "cpu":
         torch.cuda.reset_peak_memory_stats()
     try:
-        model = Kernel(model_config).to(device).train()
+        model = new_model(model_config).to(device).train()
         model.recompute(config.checkpointing)
         losses = Losses(model, config, torch.arange(model_config.vocab_size)).to(device)
         optimizers = Optimizers(model, config)
@@ -55,7 +54,7 @@ def dry_run(model_config: ModelConfig, config: TrainConfig, device: str, bfloat1
     return DryRun(speed, config.steps, seconds / 86400, peak)
 
 
-def _seconds(model: Kernel, losses: Losses, config: TrainConfig, phase: Phase, device: str, bfloat16: bool) -> float:
+def _seconds(model: Model, losses: Losses, config: TrainConfig, phase: Phase, device: str, bfloat16: bool) -> float:
     """Of one row of a micro-batch, forward and backward."""
     vocab = model.config.vocab_size
 

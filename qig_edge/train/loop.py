@@ -21,7 +21,7 @@ import torch
 import torch.distributed as dist
 
 from qig_edge.errors import CheckpointError, DataError
-from qig_edge.model.kernel import Kernel
+from qig_edge.model.build import Model
 from qig_edge.train import checkpoint
 from qig_edge.train.clip import Clip
 from qig_edge.train.config import TrainConfig
@@ -116,7 +116,7 @@ class Trainer:
     def __init__(
         self,
         out: Path,
-        model: Kernel,
+        model: Model,
         config: TrainConfig,
         tokenizer: Tokenizer,
         shards: dict[str, Shard],
@@ -170,7 +170,7 @@ class Trainer:
             raise CheckpointError(
                 f"'{folder}' is already in its final phase: tokens cannot change from {state['config']['tokens']} to {self.config.tokens}"
             )
-        loaded = checkpoint.load_model(folder, self.model.config)
+        loaded = checkpoint.load_any(folder, self.model.config)
         self.model.load_state_dict(loaded.state_dict())
         self.optimizers.load_state_dict(state["optimizers"])
         for name in PARTS:  # a checkpoint of an earlier version lacks some

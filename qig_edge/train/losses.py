@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from qig_edge.model.build import Model
 from qig_edge.model.exits import bures
 from qig_edge.model.kernel import Kernel, Output
 from qig_edge.model.recompute import recomputed
@@ -175,7 +176,7 @@ class Losses(nn.Module):
 
     basin_mean: Tensor
 
-    def __init__(self, model: Kernel, config: TrainConfig, swap: Tensor | None = None) -> None:
+    def __init__(self, model: Model, config: TrainConfig, swap: Tensor | None = None) -> None:
         super().__init__()
         self.config = config
         self.terms = [name for name in TERMS if getattr(config, f"weight_{name}") > 0]
@@ -184,14 +185,15 @@ class Losses(nn.Module):
         self.exits = model.config.exit_blocks if "exits" in self.terms else []
         self.register_buffer("basin_mean", torch.zeros(model.config.head_width))
 
-    def forward(self, model: Kernel, ids: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, model: Model, ids: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """ids, targets [B, T] -> the loss summed over tokens, and each term's mean (with "cross_entropy", nats a token), detached."""
         with torch.no_grad() if self.config.only_draft else contextlib.nullcontext():
-            output = model(ids, watch=self.watch, exits=self.exits)
+            output = model(ids, watch=self.watch, exits=self.exits) if isinstance(model, Kernel) else model(ids)
             nats = F.cross_entropy(output.logits.flatten(0, 1), targets.flatten())
         seen = {"cross_entropy": nats.detach()}
         total = nats
         if self.terms:
+            assert isinstance(model, Kernel)
             p = Pass(model, output, ids, targets, self.config, self.swap, self.basin_mean)
             if "basin" in self.terms:
                 with torch.no_grad():

@@ -21,9 +21,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from qig_edge.config import ModelConfig
 from qig_edge.errors import ConfigError
-from qig_edge.model.kernel import Kernel
+from qig_edge.model.build import AnyConfig, Model, new_model
 from qig_edge.train.config import CHECKPOINTING, NARROW, TrainConfig
 from qig_edge.train.losses import READOUT, Losses
 from qig_edge.train.optim import Optimizers
@@ -126,7 +125,7 @@ def phases(config: TrainConfig) -> list[Phase]:
     return sorted((first, final), key=lambda phase: -phase.context)
 
 
-def activations(model_config: ModelConfig, config: TrainConfig, phase: Phase, rows: int, bfloat16: bool) -> int:
+def activations(model_config: AnyConfig, config: TrainConfig, phase: Phase, rows: int, bfloat16: bool) -> int:
     """Peak bytes that a micro-batch of that many rows adds to weights and gradients."""
     with FakeTensorMode(), _Live() as live:
         model = _model(model_config, config, phase)
@@ -143,10 +142,10 @@ def activations(model_config: ModelConfig, config: TrainConfig, phase: Phase, ro
         return live.peak - rest
 
 
-def _model(model_config: ModelConfig, config: TrainConfig, phase: Phase) -> Kernel:
+def _model(model_config: AnyConfig, config: TrainConfig, phase: Phase) -> Model:
     from qig_edge.train.recipe import quantized_parts
 
-    model = Kernel(model_config).train()
+    model = new_model(model_config).train()
     model.ramp(1.0, config.soft_start if phase.soft else 0.0)
     model.recompute(config.checkpointing)
     if phase.quantized:
@@ -157,12 +156,12 @@ def _model(model_config: ModelConfig, config: TrainConfig, phase: Phase) -> Kern
 class Estimator:
     """Estimates for variants of one run; what was simulated once is not simulated again."""
 
-    def __init__(self, model_config: ModelConfig, config: TrainConfig, device: str, bfloat16: bool) -> None:
+    def __init__(self, model_config: AnyConfig, config: TrainConfig, device: str, bfloat16: bool) -> None:
         config.check_model(model_config)
         self.model_config, self.config, self.device, self.bfloat16 = model_config, config, device, bfloat16
         self.simulated: dict[tuple[Phase, str, int], int] = {}
         with FakeTensorMode():
-            model = Kernel(model_config)
+            model = new_model(model_config)
             self.weights = sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers()))
             self.gradients = sum(4 * p.numel() for p in model.parameters())
             self.sizes = [p.numel() for p in model.parameters()]
@@ -211,7 +210,7 @@ class Estimator:
 
 
 def plan(
-    model_config: ModelConfig, config: TrainConfig, budget: int, device: str, bfloat16: bool
+    model_config: AnyConfig, config: TrainConfig, budget: int, device: str, bfloat16: bool
 ) -> tuple[TrainConfig, Estimate]:
     """The settings with which the run fits `budget` bytes, the fastest first: what is recomputed costs more time than short micro-batches.
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from qig_edge.config import ModelConfig
 from qig_edge.convert.recipe import load_recipe, parts
+from qig_edge.model.jarvis_config import JarvisConfig
 
 
-def quantized_parts(config: ModelConfig) -> dict[str, str]:
-    """Module name of kernel.Kernel -> kind, of a dense twin too."""
+def quantized_parts(config: ModelConfig | JarvisConfig) -> dict[str, str]:
+    """Module name of the model -> kind, of a dense twin and of a Jarvis model too."""
     return parts(config, load_recipe("q4"))

@@ -20,6 +20,7 @@ import numpy as np
 from qig_edge.errors import DataError
 from qig_edge.train.sources import Document, Source
 from qig_edge.train.tokenizer import encode_documents, load_tokenizer, train_tokenizer
+from qig_edge.train.words import is_words, train_words
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -47,10 +48,12 @@ def prepare(
     permille: int,
     validation_bytes: int,
     progress: Callable[[str, float], None] = lambda text, share: None,
+    words: bool = False,
 ) -> tuple[Tokenizer, dict[str, Shard]]:
     """Tokenizes the sources into `folder`, or reuses it where it was made from the same data. Returns the tokenizer and the shards by source name.
 
-    Raises DataError for data that cannot be read or is too small, and where the folder was made from other data.
+    words: by a vocabulary of words (a Jarvis model's), not by byte-level BPE. Raises DataError for data that cannot be read or is too small, and
+    where the folder was made from other data.
     """
     wanted = {
         "sources": {s.name: s.fingerprint() for s in sources},
@@ -58,13 +61,14 @@ def prepare(
         "permille": permille,
         "validation_bytes": validation_bytes,
         "tokenizer_from": str(tokenizer_from) if tokenizer_from else None,
+        **({"words": True} if words else {}),
     }
     if (folder / MANIFEST).is_file():
         manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
         if tokenizer_from and _same_tokenizer(folder, tokenizer_from):
             wanted["tokenizer_from"] = manifest["wanted"].get("tokenizer_from")
         if manifest["wanted"] != wanted:
-            changed = [k for k in wanted if manifest["wanted"].get(k) != wanted[k]]
+            changed = [k for k in {**wanted, **manifest["wanted"]} if manifest["wanted"].get(k) != wanted.get(k)]
             raise DataError(
                 f"'{folder}' was tokenized from other data ({', '.join(changed)} differ): remove it, or give another --shards folder"
             )
@@ -75,13 +79,16 @@ def prepare(
     try:
         if tokenizer_from:
             tokenizer = load_tokenizer(tokenizer_from)
+            if is_words(tokenizer) != words:
+                kinds = ("byte-level BPE", "words")
+                raise DataError(f"the tokenizer at '{tokenizer_from}' is of {kinds[not words]}, the model takes {kinds[words]}")
             if tokenizer.get_vocab_size() > vocab_size:
                 raise DataError(
                     f"the tokenizer at '{tokenizer_from}' has {tokenizer.get_vocab_size()} entries, the model's vocab_size is {vocab_size}"
                 )
         else:
             progress("training the tokenizer", 0.0)
-            tokenizer = train_tokenizer(_sample(sources), vocab_size)
+            tokenizer = (train_words if words else train_tokenizer)(_sample(sources), vocab_size)
         tokenizer.save(str(partial / "tokenizer.json"))
         counts = {}
         for i, source in enumerate(sources):

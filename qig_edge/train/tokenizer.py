@@ -1,4 +1,7 @@
-"""The byte-level BPE tokenizer: trained on the data, or taken from a folder. The chat format is five control tokens, ids 0 to 4."""
+"""The byte-level BPE tokenizer: trained on the data, or taken from a folder. The chat format is five control tokens, ids 0 to 4.
+
+Jarvis models have words instead (qig_edge.train.words): what loads, saves and encodes takes either kind.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from qig_edge.errors import CheckpointError, ConfigError
 from qig_edge.train.sources import Document
+from qig_edge.train.words import EOS, EOS_ID, PAD, is_words
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -67,40 +71,46 @@ def load_tokenizer(path: Path) -> Tokenizer:
         tokenizer = Tokenizer.from_file(str(file))
     except Exception as e:
         raise CheckpointError(f"'{file}' is not a tokenizer: {e}") from None
+    if is_words(tokenizer):
+        return tokenizer
     if [tokenizer.id_to_token(i) for i in range(len(CONTROL))] != list(CONTROL):
         raise CheckpointError(f"'{file}' has not the control tokens {' '.join(CONTROL)} as ids 0 to {len(CONTROL) - 1}")
     return tokenizer
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: Path, context_length: int) -> None:
-    """Writes what AutoTokenizer opens: tokenizer.json and tokenizer_config.json with the chat template."""
+    """Writes what AutoTokenizer opens: tokenizer.json and tokenizer_config.json, with the chat template where there is one."""
     tokenizer.save(str(folder / "tokenizer.json"))
+    words = is_words(tokenizer)
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": None,
-        "eos_token": END_OF_TEXT,
-        "pad_token": END_OF_TEXT,
-        "additional_special_tokens": list(CONTROL[1:]),
+        "eos_token": EOS if words else END_OF_TEXT,
+        "pad_token": PAD if words else END_OF_TEXT,
+        "additional_special_tokens": [] if words else list(CONTROL[1:]),
         "add_prefix_space": False,
         "clean_up_tokenization_spaces": False,
         "model_input_names": ["input_ids", "attention_mask"],
         "model_max_length": context_length,
-        "chat_template": CHAT_TEMPLATE,
+        **({} if words else {"chat_template": CHAT_TEMPLATE}),
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
 
 
 def encode_documents(tokenizer: Tokenizer, documents: list[Document]) -> list[list[int]]:
-    """Ids of each document: text plainly, turns as header, content, end; each closed by end-of-text. Control strings in a text stay text."""
+    """Ids of each document: text plainly, turns as header, content, end; each closed by end-of-text. Control strings in a text stay text.
+
+    Of words: each turn's content, closed by end-of-text; there are no headers.
+    """
     tokenizer.encode_special_tokens = True
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     flat = tokenizer.encode_batch_fast([text for d in documents for _, text in d.turns], add_special_tokens=False)
-    out, at = [], 0
+    out, at, words = [], 0, is_words(tokenizer)
     for document in documents:
         ids: list[int] = []
         for role, _ in document.turns:
             piece = flat[at].ids
             at += 1
-            ids += [HEADERS[role], *piece, 4] if role else piece
-        out.append([*ids, 0])
+            ids += [*piece, EOS_ID] if words else [HEADERS[role], *piece, 4] if role else piece
+        out.append(ids if words else [*ids, 0])
     return out

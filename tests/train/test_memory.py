@@ -289,7 +289,5 @@ def test_a_budget_is_kept_to_or_refused_in_one_line(
         err = train(*args, "--vram", size, code=2).stderr
         assert message in err and err.count("\n") == 1
         assert not (tmp_path / "run").exists()
-    jarvis = train("--preset", "jarvis-12m", *args[2:], code=2).stderr
-    assert "preset 'jarvis-12m' is of architecture 'jarvis'" in jarvis and jarvis.count("\n") == 1
     done = train(*args, "--vram", "200MB", "--tokens", "1024")
     assert "--vram 200MB: micro_tokens 256, checkpointing none" in done.stderr

@@ -1,0 +1,249 @@
+"""The tests of `qig bench` on any back end, timed from Python: one ONNX model alone, or several models by turns.
+
+A test is the prefill of an empty cache, or decoding at a depth. The clock runs over evaluation with the last token's logits made, and nothing else.
+By turns, every model takes its turn in each round, and who begins changes from round to round, so that what else the machine does meets all alike:
+the ratio of a round is of times that lie next to each other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import random
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from qig_edge.bench.measure import machine, machine_state
+from qig_edge.runtime.native import NativeModel, NativeSession, read_bandwidth
+from qig_edge.runtime.onnx_model import OnnxModel
+from qig_edge.runtime.onnx_session import OnnxSession
+from qig_edge.runtime.opening import open_model
+
+PROMPT = 32  # tokens before the first one of an answer
+OPENED = 5
+Progress = Callable[[int, int, str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Test:
+    """So many tokens at a depth; at once (prefill), or one by one."""
+
+    tokens: int
+    depth: int
+    one_by_one: bool
+
+    def __str__(self) -> str:
+        return f"decode {self.tokens} at depth {self.depth}" if self.one_by_one else f"prefill {self.tokens}"
+
+    @property
+    def positions(self) -> int:
+        return self.depth + self.tokens
+
+
+def tests(prefill: int, decode: int, depths: Sequence[int]) -> list[Test]:
+    """The tests of a run, in its order."""
+    return [Test(prefill, 0, False), *(Test(decode, depth, True) for depth in depths)]
+
+
+def measure_onnx(
+    path: Path,
+    *,
+    threads: int,
+    prefill: int,
+    decode: int,
+    depths: Sequence[int],
+    repeat: int,
+    text: Path | None,
+    progress: Progress,
+) -> dict[str, Any]:
+    """What `qig bench --json` says of a GGUF file, of an ONNX model: the same fields, but for keys that its cache never leaves out.
+
+    Raises ModelFileError for a model that does not open, DataError for a text without tokens.
+    """
+    opening = []
+    for _ in range(OPENED):
+        begin = time.perf_counter()
+        OnnxModel(path).close()
+        opening.append((time.perf_counter() - begin) * 1e3)
+    todo = tests(prefill, decode, depths)
+    with OnnxModel(path) as model:
+        n_ctx = max(PROMPT, *(t.positions for t in todo))
+        ids = _tokens(model, n_ctx, text)
+        with model.session(n_ctx=n_ctx, n_threads=threads) as session:
+            first = [_timed(session, Test(PROMPT, 0, False), ids) * 1e3 for _ in range(repeat)]
+            rows = []
+            for i, test in enumerate(todo):
+                progress(i, len(todo), str(test))
+                rows.append(_row(session, test, [test.tokens / _timed(session, test, ids) for _ in range(repeat)]))
+            n_threads, cache = session.n_threads, session.cache_bytes
+    bandwidth = read_bandwidth(model.info.file_bytes, n_threads)
+    for row in rows[1:]:
+        row["bytes_per_second"] = row["bytes_per_token"] * row["tokens_per_second"]["median"]
+        row["ceiling_fraction"] = row["bytes_per_second"] / bandwidth
+    info = dataclasses.asdict(model.info)
+    shown = ("name", "architecture", "file_type", "n_params", "file_bytes", "weight_bytes", "n_layers", "isa")
+    return {
+        "model": str(path),
+        "tokens": "random" if text is None else str(text),
+        **{key: info[key] for key in shown},
+        "cache_bytes": cache,
+        "context": n_ctx,
+        "threads": n_threads,
+        "threads_batch": n_threads,
+        "cpu": machine()["cpu"],
+        "load_ms": _series(opening),
+        "first_token": {"prompt": PROMPT, "ms": _series(first)},
+        "prefill": rows[0],
+        "decode": rows[1:],
+        "peak_rss_bytes": _peak_memory(),
+        "bandwidth_buffer_bytes": model.info.file_bytes,
+        "bandwidth_bytes_per_second": bandwidth,
+    }
+
+
+def by_turns(
+    paths: Sequence[Path],
+    *,
+    threads: int,
+    prefill: int,
+    decode: int,
+    depths: Sequence[int],
+    repeat: int,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Times several models, `repeat` rounds a test, each on the same random tokens; ratios are to the first one, round by round.
+
+    Raises what opening a model raises.
+    """
+    todo = tests(prefill, decode, sorted(depths))
+    n_ctx = max(t.positions for t in todo)
+    with contextlib.ExitStack() as stack:
+        models: list[NativeModel | OnnxModel] = []
+        sessions: list[NativeSession | OnnxSession] = []
+        for path in paths:
+            models.append(open_model(path))
+            stack.callback(models[-1].close)
+            sessions.append(models[-1].session(n_ctx=n_ctx, n_threads=threads))
+            stack.callback(sessions[-1].close)
+        ids = _random_tokens(min(m.info.vocab_size for m in models), n_ctx)
+        before = machine_state()
+        rows = []
+        for i, test in enumerate(todo):
+            progress(i, len(todo), str(test))
+            rows.append({**dataclasses.asdict(test), "models": _rounds(sessions, test, ids, repeat)})
+        return {
+            "models": [
+                {"model": str(p), **{k: getattr(m.info, k) for k in ("name", "file_type", "isa", "file_bytes", "n_params")}}
+                for p, m in zip(paths, models, strict=True)
+            ],
+            "threads": [s.n_threads for s in sessions],
+            "tests": rows,
+            "machine": machine(),
+            "state_before": before,
+            "state_after": machine_state(),
+        }
+
+
+def table(found: dict[str, Any]) -> list[str]:
+    """Aligned lines: a row a model, its file's size, and a column a test with the median rate and the ratio to the first model."""
+    heads = ["model", "type", "file"]
+    for test in found["tests"]:
+        heads.append(f"{Test(test['tokens'], test['depth'], test['one_by_one'])}, tok/s")
+    rows = [heads]
+    for i, model in enumerate(found["models"]):
+        row = [Path(model["model"]).name, model["file_type"], f"{model['file_bytes'] / 1e6:.2f} MB"]
+        for test in found["tests"]:
+            took = test["models"][i]
+            against = took["against_first"]
+            ratio = "" if i == 0 else f" ({against['median']:.2f}, {against['min']:.2f} to {against['max']:.2f})"
+            row.append(f"{took['tokens_per_second']['median']:.0f}{ratio}")
+        rows.append(row)
+    widths = [max(len(row[c]) for row in rows) for c in range(len(heads))]
+    load = found["state_before"]["load"]
+    last = f"{found['threads'][0]} threads on {found['machine']['cpu']}; in brackets the rate over the first model's, median and range of rounds"
+    busy = "" if load is None else f"; load of the machine before: {load:.1f}"
+    return [*("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows), last + busy]
+
+
+def _rounds(
+    sessions: Sequence[NativeSession | OnnxSession], test: Test, ids: list[int], repeat: int
+) -> list[dict[str, Any]]:
+    for session in sessions:  # caches and pages warm
+        _timed(session, test, ids)
+    rates: list[list[float]] = [[] for _ in sessions]
+    for turn in range(repeat):
+        for i in range(len(sessions)):
+            k = (turn + i) % len(sessions)
+            rates[k].append(test.tokens / _timed(sessions[k], test, ids))
+    return [
+        {"tokens_per_second": _series(r), "against_first": _series([a / b for a, b in zip(r, rates[0], strict=True)])}
+        for r in rates
+    ]
+
+
+def _timed(session: NativeSession | OnnxSession, test: Test, ids: list[int]) -> float:
+    """Seconds of a test on a session of any state."""
+    session.rollback(0)
+    if test.depth:
+        session.eval(ids[: test.depth])
+    begin = time.perf_counter()
+    if test.one_by_one:
+        for token in ids[test.depth : test.positions]:
+            session.eval([token])
+    else:
+        session.eval(ids[: test.tokens])
+    return time.perf_counter() - begin
+
+
+def _row(session: OnnxSession, test: Test, rates: list[float]) -> dict[str, Any]:
+    records = [session.telemetry(pos) for pos in range(test.depth, test.positions)]
+    return {
+        "depth": test.depth,
+        "tokens": test.tokens,
+        "fits": True,
+        "tokens_per_second": _series(rates),
+        "bytes_per_token": statistics.mean(r.bytes_read for r in records),
+        "blocks_run": statistics.mean(r.blocks_run for r in records),
+        "agency": statistics.mean(r.agency for r in records),
+    }
+
+
+def _tokens(model: NativeModel | OnnxModel, n: int, text: Path | None) -> list[int]:
+    """n tokens: of a text, again and again, or random ones. Raises DataError for a text that cannot be read or has none."""
+    from qig_edge.errors import DataError
+
+    if text is None:
+        return _random_tokens(model.info.vocab_size, n)
+    try:
+        found = model.tokenize(text.read_bytes())
+    except OSError as e:
+        raise DataError(f"text '{text}': {e.strerror}") from None
+    if not found:
+        raise DataError(f"text '{text}' has no tokens")
+    return (found * (n // len(found) + 1))[:n]
+
+
+def _random_tokens(vocab_size: int, n: int) -> list[int]:
+    rng = random.Random(1)
+    return [rng.randint(5, vocab_size - 1) for _ in range(n)]
+
+
+def _series(samples: list[float]) -> dict[str, Any]:
+    low, high = min(samples), max(samples)
+    return {"median": statistics.median(samples), "min": low, "max": high, "spread": high - low, "samples": samples}
+
+
+def _peak_memory() -> int:
+    """Peak memory of this process in bytes, Python and onnxruntime included."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,130 @@
+"""qig-edge convert of a Jarvis checkpoint: a folder, a run, or FILE.npz with its config.json and tokenizer.json."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qig_edge.errors import ConfigError, MissingExtra
+from qig_edge.jarvis import files
+
+if TYPE_CHECKING:
+    from qig_edge.convert.jarvis_verify import StockReport
+    from qig_edge.convert.recipe import Recipe
+    from qig_edge.convert.verify import Report
+
+
+def is_jarvis(path: Path) -> bool:
+    """Whether a path is a .npz file, or a checkpoint or run of a Jarvis model."""
+    if path.suffix == ".npz":
+        return True
+    newest = sorted(p for p in path.glob("step-*") if p.name[5:].isdigit())[-1:]
+    return any((folder / files.NPZ).is_file() for folder in (path, *newest))
+
+
+def convert_jarvis(
+    source: Path,
+    recipe: Recipe,
+    layout: str,
+    output: Path | None,
+    name: str | None,
+    force: bool,
+    verify: bool,
+    text: Path | None,
+    as_json: bool,
+) -> None:
+    """Writes the file, whole or not at all, and says what it costs against the checkpoint. layout: "jarvis" or "gpt2"."""
+    try:
+        import tokenizers  # noqa: F401
+        import torch
+    except ImportError:
+        raise MissingExtra("qig-edge convert", "train") from None
+    from qig_edge.cli.convert import _written, run_name, stoppable
+    from qig_edge.cli.progress import Steps
+    from qig_edge.convert import verify as verification
+    from qig_edge.convert.gguf_writer import Written
+    from qig_edge.convert.jarvis_gguf import LAYOUTS, write_jarvis
+    from qig_edge.convert.jarvis_verify import compare_stock
+    from qig_edge.runtime.files import replacing
+    from qig_edge.runtime.native import NativeModel
+    from qig_edge.train import checkpoint
+    from qig_edge.train.tokenizer import load_tokenizer
+
+    if layout not in LAYOUTS:
+        raise ConfigError(f"--layout '{layout}' must be one of {', '.join(LAYOUTS)}")
+    stock = layout == "gpt2"
+    if stock and text is not None:
+        raise ConfigError("--verify-text is for files that libqig runs, not for --layout gpt2")
+    npz = source if source.suffix == ".npz" else checkpoint.find(source) / files.NPZ
+    folder = npz.parent
+    name = name if name is not None else run_name(folder)
+    out = output or Path(f"{name}{'-gpt2' if stock else ''}-{recipe.suffix}.gguf")
+    if out.is_dir() or not out.parent.is_dir():
+        raise ConfigError(f"--output '{out}': " + ("is a folder, a file name is needed" if out.is_dir() else f"there is no folder '{out.parent}'"))
+    if out.exists() and not force:
+        raise ConfigError(f"'{out}' exists: choose another name with -o, or replace it with --force")
+    torch.set_num_threads(1)
+    report: Report | StockReport | None = None
+    with stoppable(), Steps(f"reading {npz}") as steps:
+        network, tokenizer = files.read_network(npz), load_tokenizer(folder)
+        digest = files.sha256(npz)
+        with replacing(out) as partial:
+
+            def write() -> Written:
+                notes = write_jarvis(
+                    partial,
+                    network,
+                    tokenizer,
+                    recipe,
+                    name,
+                    digest,
+                    layout,
+                    progress=lambda done, total: steps(done, total, f"writing {out.name}"),
+                )
+                return Written({}, notes)
+
+            notes = _written(out, partial, write).notes
+            facts: dict[str, Any] = {"file_bytes": partial.stat().st_size, "parameters": network.config.param_counts()["total"]}
+            if stock and verify:
+                report = compare_stock(network, tokenizer, partial, lambda done, total: steps(done, total, "comparing"))
+            if not stock:
+                with NativeModel(partial) as opened:
+                    facts["bits_per_weight"] = verification.size(opened)[2]
+                    if verify:
+                        held_out = verification.held_out(folder, opened, tokenizer, text)
+                        model = files.torch_model(network)
+                        report = verification.compare(model, opened, held_out, progress=lambda done, total: steps(done, total, "comparing"))
+        if stock and verify and report is None:
+            notes = ["not compared: libqig does not run this layout, and llama-cpp-python, which does, is not installed (extra llama)", *notes]
+        for line in [*_table(name, recipe, facts, report), *notes]:
+            steps.say(line)
+    if as_json:
+        import dataclasses
+
+        shown = facts | (dataclasses.asdict(report) if report else {})
+        print(json.dumps({"file": str(out), "checkpoint": str(npz), "recipe": recipe.name, "layout": layout, **shown, "notes": notes}))
+    else:
+        print(out)
+
+
+def _table(name: str, recipe: Recipe, facts: dict[str, Any], report: Report | StockReport | None) -> list[str]:
+    """The result in aligned lines."""
+    from qig_edge.convert.verify import Report
+
+    bits = f", {facts['bits_per_weight']:.2f} bits a weight" if "bits_per_weight" in facts else ""
+    rows = [
+        ("model", f"{name}, {facts['parameters'] / 1e6:.2f}M parameters"),
+        ("types", recipe.what),
+        ("size", f"{facts['file_bytes'] / 1e6:.2f} MB{bits}"),
+    ]
+    if report is not None:
+        rows += [
+            ("compared on", f"{report.tokens} tokens, {report.text}"),
+            ("KL divergence", f"{report.kl:.3g} nats a token"),
+            ("same top token", f"{report.top1:.2%}"),
+        ]
+    if isinstance(report, Report):
+        change = report.file_bits_per_byte / report.checkpoint_bits_per_byte - 1
+        rows.append(("bits per byte", f"{report.file_bits_per_byte:.4f}, checkpoint {report.checkpoint_bits_per_byte:.4f} ({change:+.2%})"))
+    return [f"{key:<16}{value}" for key, value in rows]

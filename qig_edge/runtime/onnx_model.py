@@ -1,0 +1,252 @@
+"""A folder written by `qig-edge convert --onnx`, run by onnxruntime: the back end beside libqig.
+
+    with OnnxModel("run-onnx") as model, model.session() as session:
+        session.eval(model.tokenize("Once upon a time"))
+        session.logits()            # float32[vocab]
+
+Texts become tokens by the folder's tokenizer.json. Inputs and outputs of the graph are those of docs/formats.md, "ONNX".
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qig_edge.config import ModelConfig
+from qig_edge.errors import ConfigError, MissingExtra, ModelFileError, QigError, RuntimeFault
+from qig_edge.runtime.backend import ROLES
+from qig_edge.runtime.native import ModelInfo
+from qig_edge.runtime.onnx_names import Names, names_of
+from qig_edge.runtime.onnx_session import OnnxSession
+
+if TYPE_CHECKING:
+    import onnxruntime
+    from tokenizers import Tokenizer
+
+GRAPH = "model.onnx"
+NEEDED = (GRAPH, "config.json", "tokenizer.json")
+MOST_THREADS = 4  # of the automatic choice, as in libqig
+SILENT = 4  # onnxruntime's severity "fatal": errors come back as exceptions
+
+
+def is_onnx(path: Path) -> bool:
+    """Whether a path names an ONNX model: its folder, or the graph in it."""
+    return path.suffix == ".onnx" or (path / GRAPH).is_file()
+
+
+class OnnxModel:
+    """An ONNX folder opened by onnxruntime, shared by its sessions, closed by close() or at the end of a with block.
+
+    path: the folder, or its model.onnx. Raises MissingExtra without onnxruntime or tokenizers, ModelFileError for a folder that is not whole, a
+    graph that does not load, or one that is not its config.json's.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        try:
+            import onnxruntime
+            import tokenizers  # noqa: F401
+        except ImportError:
+            raise MissingExtra("running an ONNX model", "onnx") from None
+        self.path = Path(path)
+        folder = self.path.parent if self.path.suffix == ".onnx" else self.path
+        missing = [name for name in NEEDED if not (folder / name).is_file()]
+        if missing:
+            raise ModelFileError(f"'{folder}' is no ONNX model of qig-edge: it has no {', '.join(missing)}")
+        self._graph = folder / GRAPH
+        self._engine: tuple[int, onnxruntime.InferenceSession] | None = None
+        self._sessions: weakref.WeakSet[OnnxSession] = weakref.WeakSet()
+        self._closed = False
+        self.config, tokenizer = _described(folder)
+        self.names: Names = names_of(self.config)
+        _check_graph(self.engine(default_threads()), self.names, self._graph)
+        self._metadata: dict[str, str] = dict(self.engine(default_threads()).get_modelmeta().custom_metadata_map)
+        self._texts, self._control = _bytes_of(tokenizer, self.config.vocab_size)
+        self._single = {text: i for i, text in enumerate(self._texts) if len(text) == 1 and i not in self._control}
+        self._tokenizers = {}
+        for special in (False, True):
+            copy = type(tokenizer).from_str(tokenizer.to_str())
+            copy.encode_special_tokens = not special
+            self._tokenizers[special] = copy
+        self.info = _info(self.config, self._metadata, folder, onnxruntime.__version__)
+        self.bos: int | None = None
+        self.eos = 0
+        self.eot: int | None = 4
+        self.turn_end = [4]
+
+    def engine(self, n_threads: int) -> onnxruntime.InferenceSession:
+        """The graph loaded for a number of threads, which onnxruntime fixes when it loads; only the last one is kept, sessions keep theirs.
+
+        Raises ModelFileError where onnxruntime refuses the graph, RuntimeFault after close().
+        """
+        import onnxruntime
+
+        if self._closed:
+            raise RuntimeFault("the model is closed")
+        if self._engine is None or self._engine[0] != n_threads:
+            self._engine = None  # its memory first
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = n_threads
+            options.inter_op_num_threads = 1
+            options.log_severity_level = SILENT
+            try:
+                engine = onnxruntime.InferenceSession(str(self._graph), options, providers=["CPUExecutionProvider"])
+            except Exception as e:  # onnxruntime's own exceptions share no base but this one
+                raise ModelFileError(f"{self._graph}: onnxruntime does not load it: {_first_line(e)}") from None
+            self._engine = n_threads, engine
+        return self._engine[1]
+
+    def close(self) -> None:
+        """Closes what sessions are left; closing twice is allowed."""
+        for session in list(self._sessions):
+            session.close()
+        self._engine, self._closed = None, True
+
+    def __enter__(self) -> OnnxModel:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    @property
+    def decides(self) -> bool:
+        """Whether the model decides token by token what it computes: regimes, exits, routing, recursion."""
+        return self.config.adaptive or bool(self.config.recursion_max_loops)
+
+    def tensor_bytes(self) -> int:
+        """Bytes of all weights in the graph."""
+        return self.info.weight_bytes
+
+    def metadata(self, key: str) -> str | None:
+        """A string of the model's description by its GGUF key; None where there is none."""
+        return self._metadata.get(key)
+
+    def tokenize(self, text: str | bytes, *, parse_special: bool = False) -> list[int]:
+        """Token ids of a text (any bytes; those that are no UTF-8 one by one). parse_special: control tokens in the text are recognised."""
+        data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else bytes(text)
+        tokenizer, out = self._tokenizers[parse_special], list[int]()
+        while data:
+            try:
+                whole, bad, data = data.decode("utf-8"), b"", b""
+            except UnicodeDecodeError as e:
+                whole, bad, data = data[: e.start].decode("utf-8"), data[e.start : e.end], data[e.end :]
+            out += tokenizer.encode(whole, add_special_tokens=False).ids if whole else []
+            out += [self._single[bytes([byte])] for byte in bad]
+        return out
+
+    def detokenize(self, tokens: Sequence[int], *, special: bool = False) -> bytes:
+        """The bytes of tokens, joined; control tokens are empty unless special. Raises RuntimeFault for one that there is not."""
+        ids = [int(t) for t in tokens]
+        for t in ids:
+            if not 0 <= t < len(self._texts):
+                raise RuntimeFault(f"token = {t} must be in [0, {len(self._texts)})")
+        return b"".join(self._texts[t] for t in ids if special or t not in self._control)
+
+    def chat_turn(self, role: str, content: str | None, *, first: bool = False) -> list[int]:
+        """One chat turn as tokens; content None: the header alone. Raises ConfigError for an unknown role."""
+        from qig_edge.train.tokenizer import HEADERS
+
+        if role not in ROLES:
+            raise ConfigError(f"role = '{role}' must be one of {', '.join(ROLES)}")
+        return [HEADERS[role]] + ([] if content is None else [*self.tokenize(content), *self.turn_end])
+
+    def session(self, *, n_ctx: int = 0, n_threads: int = 0) -> OnnxSession:
+        """A fresh timeline. n_ctx 0: the model's context length; n_threads 0: the big cores, at most 4.
+
+        Raises RuntimeFault for values out of range.
+        """
+        if n_ctx < 0:
+            raise RuntimeFault(f"n_ctx = {n_ctx} must be at least 0, 0 being the model's context of {self.config.context_length}")
+        if not 0 <= n_threads <= 256:
+            raise RuntimeFault(f"n_threads = {n_threads} must be in [0, 256], 0 being automatic")
+        threads = n_threads or default_threads()
+        session = OnnxSession(
+            self.engine(threads), self.config, self.names, n_ctx or self.config.context_length, threads, self.info.weight_bytes
+        )
+        self._sessions.add(session)
+        return session
+
+
+def default_threads() -> int:
+    """Physical cores that this process may use, at most MOST_THREADS."""
+    import psutil
+
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(MOST_THREADS, allowed, psutil.cpu_count(logical=False) or allowed))
+
+
+def _described(folder: Path) -> tuple[ModelConfig, Tokenizer]:
+    """Configuration and tokenizer of a folder. Raises ModelFileError where they are damaged or no model of this project's."""
+    from qig_edge.train import checkpoint
+    from qig_edge.train.tokenizer import load_tokenizer
+
+    try:
+        return checkpoint.read_config(folder), load_tokenizer(folder)
+    except QigError as e:
+        raise ModelFileError(str(e)) from None
+
+
+def _check_graph(engine: Any, names: Names, path: Path) -> None:
+    """Raises ModelFileError where inputs or outputs of the graph are not those of its configuration."""
+    for what, has, wanted in (
+        ("inputs", engine.get_inputs(), ["input_ids", "attention_mask", *names.past]),
+        ("outputs", engine.get_outputs(), names.outputs),
+    ):
+        differ = sorted({x.name for x in has} ^ set(wanted))
+        if differ:
+            raise ModelFileError(f"{path} does not belong to its config.json: {what} differ in {', '.join(differ[:3])}")
+    for given in engine.get_inputs():
+        dims = names.past.get(given.name, (given.shape, ""))[0]
+        if [d for d in given.shape if isinstance(d, int)] != [d for d in dims if isinstance(d, int)]:
+            raise ModelFileError(f"{path} does not belong to its config.json: {given.name} is {given.shape}, expected {list(dims)}")
+
+
+def _bytes_of(tokenizer: Tokenizer, vocab_size: int) -> tuple[list[bytes], set[int]]:
+    """The bytes of every token, and which are control tokens."""
+    from qig_edge.convert.gguf_writer import CONTROL, vocabulary
+
+    try:
+        texts, kinds, _ = vocabulary(tokenizer, vocab_size)
+    except QigError as e:
+        raise ModelFileError(str(e)) from None
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]  # bytes that GPT-2's alphabet writes as themselves
+    others = [byte for byte in range(256) if byte not in plain]
+    letters = {chr(b): b for b in plain} | {chr(256 + i): b for i, b in enumerate(others)}
+    control = {i for i, kind in enumerate(kinds) if kind == CONTROL}
+    return [t.encode() if i in control else bytes(letters[c] for c in t) for i, t in enumerate(texts)], control
+
+
+def _info(config: ModelConfig, metadata: dict[str, str], folder: Path, version: str) -> ModelInfo:
+    return ModelInfo(
+        vocab_size=config.vocab_size,
+        d_model=config.d_model,
+        n_layers=config.n_layers,
+        n_heads=config.n_heads,
+        n_kv_heads=config.n_kv_heads,
+        head_dim=config.head_dim,
+        hidden_dim=config.hidden_dim,
+        basin_dim=config.basin_dim,
+        head_rank=config.head_rank,
+        context_length=config.context_length,
+        draft_lag=0,
+        n_params=config.param_counts()["total"],
+        file_bytes=sum(p.stat().st_size for p in folder.glob(f"{GRAPH}*")),
+        weight_bytes=_number(metadata, "qig.onnx.weight_bytes", folder),
+        architecture="qig" if config.attention == "qfi" else "arcee",
+        name=metadata.get("general.name", folder.resolve().name),
+        isa=f"onnxruntime {version}",
+        file_type=f"ONNX {metadata.get('qig.onnx.type', '')}".strip(),
+    )
+
+
+def _number(metadata: dict[str, str], key: str, folder: Path) -> int:
+    value = metadata.get(key, "")
+    if not value.isdecimal():
+        raise ModelFileError(f"{folder / GRAPH}: its description has no {key}: it was not written by qig-edge convert")
+    return int(value)
+
+
+def _first_line(e: Exception) -> str:
+    return (str(e).strip().splitlines() or [type(e).__name__])[0][:300]
