@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import random
 import statistics
 import sys
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from qig_edge.bench.measure import machine, machine_state
+from qig_edge.bench.timing import Test, random_tokens, tests, text_tokens
 from qig_edge.runtime.native import NativeModel, NativeSession, read_bandwidth
 from qig_edge.runtime.onnx_model import OnnxModel
 from qig_edge.runtime.onnx_session import OnnxSession
@@ -26,27 +26,6 @@ from qig_edge.runtime.opening import open_model
 PROMPT = 32  # tokens before the first one of an answer
 OPENED = 5
 Progress = Callable[[int, int, str], None]
-
-
-@dataclasses.dataclass(frozen=True)
-class Test:
-    """So many tokens at a depth; at once (prefill), or one by one."""
-
-    tokens: int
-    depth: int
-    one_by_one: bool
-
-    def __str__(self) -> str:
-        return f"decode {self.tokens} at depth {self.depth}" if self.one_by_one else f"prefill {self.tokens}"
-
-    @property
-    def positions(self) -> int:
-        return self.depth + self.tokens
-
-
-def tests(prefill: int, decode: int, depths: Sequence[int]) -> list[Test]:
-    """The tests of a run, in its order."""
-    return [Test(prefill, 0, False), *(Test(decode, depth, True) for depth in depths)]
 
 
 def measure_onnx(
@@ -72,7 +51,7 @@ def measure_onnx(
     todo = tests(prefill, decode, depths)
     with OnnxModel(path) as model:
         n_ctx = max(PROMPT, *(t.positions for t in todo))
-        ids = _tokens(model, n_ctx, text)
+        ids = (text_tokens(model, n_ctx, text) if text else random_tokens(model.info.vocab_size, n_ctx))
         with model.session(n_ctx=n_ctx, n_threads=threads) as session:
             first = [_timed(session, Test(PROMPT, 0, False), ids) * 1e3 for _ in range(repeat)]
             rows = []
@@ -129,7 +108,7 @@ def by_turns(
             stack.callback(models[-1].close)
             sessions.append(models[-1].session(n_ctx=n_ctx, n_threads=threads))
             stack.callback(sessions[-1].close)
-        ids = _random_tokens(min(m.info.vocab_size for m in models), n_ctx)
+        ids = random_tokens(min(m.info.vocab_size for m in models), n_ctx)
         before = machine_state()
         rows = []
         for i, test in enumerate(todo):
@@ -210,26 +189,6 @@ def _row(session: OnnxSession, test: Test, rates: list[float]) -> dict[str, Any]
         "blocks_run": statistics.mean(r.blocks_run for r in records),
         "agency": statistics.mean(r.agency for r in records),
     }
-
-
-def _tokens(model: NativeModel | OnnxModel, n: int, text: Path | None) -> list[int]:
-    """n tokens: of a text, again and again, or random ones. Raises DataError for a text that cannot be read or has none."""
-    from qig_edge.errors import DataError
-
-    if text is None:
-        return _random_tokens(model.info.vocab_size, n)
-    try:
-        found = model.tokenize(text.read_bytes())
-    except OSError as e:
-        raise DataError(f"text '{text}': {e.strerror}") from None
-    if not found:
-        raise DataError(f"text '{text}' has no tokens")
-    return (found * (n // len(found) + 1))[:n]
-
-
-def _random_tokens(vocab_size: int, n: int) -> list[int]:
-    rng = random.Random(1)
-    return [rng.randint(5, vocab_size - 1) for _ in range(n)]
 
 
 def _series(samples: list[float]) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import random
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -22,24 +21,13 @@ from typing import Any
 
 from qig_edge.bench.llama_cpp_engine import SETTINGS, LlamaCpp, Setting, library
 from qig_edge.bench.measure import machine, machine_state
+from qig_edge.bench.timing import Test, random_tokens, tests, text_tokens
 from qig_edge.errors import ConfigError
 from qig_edge.runtime.native import NativeModel, NativeSession
 
 TRIAL = 8  # decoded tokens of a setting's trial
 CLEARLY, DEEP = 1.3, 1024  # times as slow; tokens
 SAME = 32  # tokens of the greedy comparison
-
-
-@dataclasses.dataclass(frozen=True)
-class Test:
-    """So many tokens at a depth; at once (prefill), or one by one."""
-
-    tokens: int
-    depth: int
-    one_by_one: bool
-
-    def __str__(self) -> str:
-        return f"decode {self.tokens} at depth {self.depth}" if self.one_by_one else f"prefill {self.tokens}"
 
 
 def compare(
@@ -62,21 +50,24 @@ def compare(
     a file of its own, or lacks ids of the text, ModelFileError for files that do not open, MissingExtra without llama.cpp.
     """
     tell = progress or (lambda done, total, what: None)
-    tests = [Test(prefill, 0, False), *(Test(decode, depth, True) for depth in sorted(depths))]
+    plan = tests(prefill, decode, sorted(depths))
     n_ctx = max(prefill, max(depths) + max(decode, SAME))
     with contextlib.ExitStack() as stack:
         model = stack.enter_context(NativeModel(ours, isa, settings=settings or {}))
         if theirs is None and model.info.architecture == "qig":
             raise ConfigError(f"llama.cpp does not run '{ours}' (architecture qig): --peer-model FILE names the model to hold it against")
+        if not threads:  # the count that decode begins with; given, so that ours does not go on to another than the peer's
+            with model.session(n_ctx=1) as probe:
+                threads = probe.n_threads
         session = stack.enter_context(model.session(n_ctx=n_ctx, n_threads=threads))
-        tell(0, len(tests), "opening")
+        tell(0, len(plan), "opening")
         peer = LlamaCpp(theirs or ours, n_ctx, session.n_threads)
         stack.callback(peer.close)
         before = machine_state()
         ids = _ids(model, peer, n_ctx, text)
         rows, candidates = [], list(SETTINGS)
-        for i, test in enumerate(tests):
-            tell(i, len(tests), str(test))
+        for i, test in enumerate(plan):
+            tell(i, len(plan), str(test))
             rows.append(_pairs(session, peer, candidates, test, ids, repeat))
             if test.one_by_one and test.depth >= DEEP:
                 took = rows[-1]["tried"]
@@ -102,18 +93,11 @@ def compare(
 def _ids(model: NativeModel, peer: LlamaCpp, n: int, text: Path | None) -> list[int]:
     """n tokens that both models have: of the text, or random ones."""
     if text is None:
-        rng = random.Random(1)
-        low, high = 5, min(model.info.vocab_size, peer.vocab_size) - 1
-        return [rng.randint(low, high) for _ in range(n)]
-    try:
-        found = model.tokenize(text.read_bytes())
-    except OSError as e:
-        raise ConfigError(f"--text {text}: the file cannot be read ({e.strerror})") from None
-    if not found:
-        raise ConfigError(f"--text {text}: the file is empty")
+        return random_tokens(min(model.info.vocab_size, peer.vocab_size), n)
+    found = text_tokens(model, n, text)
     if max(found) >= peer.vocab_size:
         raise ConfigError(f"--text {text}: its token {max(found)} is beyond the peer's vocabulary of {peer.vocab_size}")
-    return [found[i % len(found)] for i in range(n)]
+    return found
 
 
 def _pairs(

@@ -5,7 +5,6 @@ Weights keep the variance of their layer's input, so that activations stay finit
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 from qig_edge.bench.llama_shape import SHAPES, LlamaShape
 from qig_edge.bench.spread import Spread
 from qig_edge.config import ModelConfig, preset_model
+from qig_edge.convert.gguf_file import written
 from qig_edge.convert.keys import add_keys
 from qig_edge.convert.names import TensorName, architecture, check_format, tensor_names
 from qig_edge.errors import ConfigError
@@ -99,18 +99,8 @@ def write_random(
     rng = np.random.default_rng(seed)
     with replacing(path) as partial:
         writer = gguf.GGUFWriter(partial, "llama" if isinstance(config, LlamaShape) else architecture(config))
-        with _closing(writer):
+        with written(writer):
             _write_all(writer, config, name, shapes, rng, kind, progress, spread)
-
-
-@contextlib.contextmanager
-def _closing(writer: GGUFWriter) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        for file in writer.fout or []:
-            with contextlib.suppress(OSError):  # after a full disk the buffer refuses a second time
-                file.close()
 
 
 def _write_all(
@@ -142,10 +132,6 @@ def _write_all(
             progress(done + 1, len(shapes))
     for vector, values in _vectors(config, spread):
         writer.add_tensor(vector, values)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.flush()
 
 
 def _add_llama_keys(writer: GGUFWriter, shape: LlamaShape, kind: str, name: str) -> None:

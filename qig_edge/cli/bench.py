@@ -140,7 +140,7 @@ def command(
             compared = compare(
                 path,
                 peer_model,
-                threads=threads or _first_threads(path),
+                threads=threads,
                 prefill=prefill,
                 decode=decode,
                 depths=positions,
@@ -186,14 +186,6 @@ def command(
         from qig_edge.bench.report import print_report
 
         print_report(row)
-
-
-def _first_threads(path: Path) -> int:
-    """The thread count that decode begins with where none is given. A peer gets it too, so ours must not go on to another."""
-    from qig_edge.runtime.native import NativeModel
-
-    with NativeModel(path) as opened, opened.session(n_ctx=1) as session:
-        return session.n_threads
 
 
 def _check_peer(peer: str | None, peer_model: Path | None, other: bool) -> None:

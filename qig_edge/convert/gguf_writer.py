@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qig_edge.convert.gguf_file import written
 from qig_edge.convert.keys import add_keys
 from qig_edge.convert.names import TensorName, architecture, check_format, tensor_names
 from qig_edge.convert.recipe import BLOCK, Recipe, odd_width
@@ -56,7 +56,7 @@ def write_gguf(
     writer = gguf.GGUFWriter(path, architecture(config))
     counts: dict[str, int] = {}
     odd: dict[int, list[str]] = {}
-    try:
+    with written(writer):
         add_keys(writer, config, model.thresholds(), recipe.file_type, name)
         _add_tokenizer(writer, tokenizer, config.vocab_size)
         for done, tensor in enumerate(tensors):
@@ -68,15 +68,6 @@ def write_gguf(
                 odd.setdefault(odd_width(tensor), []).append(tensor.gguf)
             if progress:
                 progress(done + 1, len(tensors))
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_tensors_to_file()
-        writer.flush()
-    finally:
-        # after a full disk the buffers refuse to flush a second time: closing is done all the same
-        for file in writer.fout or []:
-            with contextlib.suppress(OSError):
-                file.close()
     notes = [
         f"{len(names)} tensors ({names[0]}{', ...' if len(names) > 1 else ''}) are F16: rows of {width} weights do not divide into blocks of {BLOCK}"
         for width, names in sorted(odd.items())

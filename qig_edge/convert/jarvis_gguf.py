@@ -7,7 +7,6 @@ biases of products are zero, and the positions stand in a table.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from qig_edge.convert.gguf_file import written
 from qig_edge.convert.jarvis_names import jarvis_tensors
 from qig_edge.convert.keys import ALIGNMENT
 from qig_edge.convert.names import TensorName
@@ -64,7 +64,7 @@ def write_jarvis(
         raise CheckpointError("a model without a norm before the head has no form in the layout of gpt2, which has one: leave --layout out")
     tokens, kinds = vocabulary(tokenizer, config.vocab_size)
     writer = gguf.GGUFWriter(path, "gpt2" if stock else MODEL_TYPE)
-    try:
+    with written(writer):
         writer.add_name(name)
         if stock:
             writer.add_description(ADDED)
@@ -84,15 +84,6 @@ def write_jarvis(
         writer.add_vocab_size(config.vocab_size)
         _add_tokenizer(writer, tokens, kinds, stock)
         notes = _add_tensors(writer, list(_gpt2(network) if stock else _own(network)), recipe, progress)
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_tensors_to_file()
-        writer.flush()
-    finally:
-        # after a full disk the buffers refuse to flush a second time: closing is done all the same
-        for file in writer.fout or []:
-            with contextlib.suppress(OSError):
-                file.close()
     return [*notes, ADDED] if stock else notes
 
 
