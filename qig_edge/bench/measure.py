@@ -1,15 +1,18 @@
 """One measurement: the `qig bench` program as a process of its own, loads with a cold page cache, and the machine they happened on.
+A model that libqig does not run is measured in this process (in_process.py).
 
 A row is one JSON object (SCHEMA counts its changes):
   schema, device, version, commit, time (UTC), machine {...}, state_before, state_after {governor, temperature_c},
   settings      thresholds changed for this run, by key
-  result        what `qig bench --json` says, raw samples included,
+  result        what `qig bench --json` says, raw samples included; null what another engine does not tell,
   load_cold_ms, first_token_cold_ms, first_token_warm_ms   {"median", "samples"} or null where the page cache cannot be dropped
-The first-token times are whole runs of `qig generate`, from the start of the process to its end after one token.
+The first-token times are whole runs of `qig generate` (`qig-edge generate` where libqig does not run the model), from the start of the process to its
+end after one token.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import datetime
 import json
@@ -22,11 +25,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qig_edge import __version__
 from qig_edge.devices.host import PACKAGE, cpu_info, program_path
 from qig_edge.errors import ConfigError, ModelFileError, RuntimeFault
+
+if TYPE_CHECKING:
+    from qig_edge.runtime.opening import OpenedModel
 
 SCHEMA = 4
 COLD_RUNS = 3
@@ -57,51 +63,69 @@ def measure(
     isa: str = "auto",
     settings: dict[str, str] | None = None,
     text: Path | None = None,
+    backend: str = "auto",
     progress: Callable[[int, int, str], None] | None = None,
 ) -> dict[str, Any]:
     """Measures a model on this machine and returns the row. progress(done, total, what) is called before each part.
 
     settings change thresholds of the file, by key. text: a file whose tokens are evaluated, again and again, instead of random ones: what a
     model that adapts runs depends on what it reads. The session has as many positions as the largest test needs, whatever the model was
-    trained for. Raises ModelFileError for a file that does not open, ConfigError for a setting that it does not take, RuntimeFault where the
-    program is missing or fails.
+    trained for. backend as open_model. Raises ModelFileError for a file that does not open, ConfigError for a setting that it does not take,
+    RuntimeFault where the program is missing or fails.
     """
     from qig_edge.runtime.native import NativeModel
+    from qig_edge.runtime.opening import open_model
+
+    def open_again() -> OpenedModel:
+        return open_model(model, isa, settings, backend)
 
     changed = [part for key, value in (settings or {}).items() for part in ("--set", f"{key}={value}")]
-    program = program_path()
     tell = progress or (lambda done, total, what: None)
     depths = [0, 1024] if depths is None else depths
-    NativeModel(model, isa, settings=settings or {}).close()  # a bad file gets its one clear line here
+    with contextlib.closing(open_again()) as opened:  # a bad file gets its one clear line here
+        native = isinstance(opened, NativeModel)
     before = machine_state()
     tell(0, 3, "cold loads")
-    load_cold = _samples(lambda: _cold_open(model))
-    once = [str(program), "generate", str(model), "-p", PROMPT, "-n", "1", "--greedy", "-t", str(threads), "-tb", str(threads_batch)]
-    once += ["--isa", isa, *changed]
+    load_cold = _samples(lambda: _cold_open(model, open_again))
+    program = [str(program_path())] if native else [sys.executable, "-m", "qig_edge.cli"]
+    once = [*program, "generate", str(model), "-p", PROMPT, "-n", "1", "--temp", "0", "-t", str(threads), "-tb", str(threads_batch)]
+    once += ["--isa", isa, *changed] if native else ["--backend", "llama"]
     first_cold = _samples(lambda: _timed(once) if drop_cache(model) else None)
     tell(1, 3, "warm loads")
     first_warm = _samples(lambda: _timed(once))
     tell(2, 3, "prefill, decode, bandwidth")
-    asked: dict[str, object] = {
-        "-t": threads,
-        "-tb": threads_batch,
-        "--prefill": prefill,
-        "--decode": decode,
-        "--depths": ",".join(map(str, depths)),
-        "--repeat": repeat,
-        "--isa": isa,
-        "--ctx": max(prefill, max(depths) + decode),
-    }
-    if text is not None:
-        asked["--text"] = text
-    output = _run(
-        [str(program), "bench", str(model), "--json", *(str(x) for pair in asked.items() for x in pair), *changed]
-    )
+    if native:
+        asked: dict[str, object] = {
+            "-t": threads,
+            "-tb": threads_batch,
+            "--prefill": prefill,
+            "--decode": decode,
+            "--depths": ",".join(map(str, depths)),
+            "--repeat": repeat,
+            "--isa": isa,
+            "--ctx": max(prefill, max(depths) + decode),
+        }
+        if text is not None:
+            asked["--text"] = text
+        output = _run([*program, "bench", str(model), "--json", *(str(x) for pair in asked.items() for x in pair), *changed])
+        try:
+            result = json.loads(output)
+        except ValueError:
+            raise RuntimeFault(f"{program[0]} printed no JSON: {output[:80]!r}") from None
+    else:
+        from qig_edge.bench.in_process import measure_in_process
+
+        result = measure_in_process(
+            open_again,
+            threads=threads,
+            threads_batch=threads_batch,
+            prefill=prefill,
+            decode=decode,
+            depths=depths,
+            repeat=repeat,
+            text=text,
+        )
     tell(3, 3, "done")
-    try:
-        result = json.loads(output)
-    except ValueError:
-        raise RuntimeFault(f"{program} printed no JSON: {output[:80]!r}") from None
     return {
         "schema": SCHEMA,
         "device": device,
@@ -194,13 +218,11 @@ def commit() -> str | None:
         return None
 
 
-def _cold_open(model: Path) -> float | None:
-    from qig_edge.runtime.native import NativeModel
-
+def _cold_open(model: Path, open_again: Callable[[], OpenedModel]) -> float | None:
     if not drop_cache(model):
         return None
     start = time.perf_counter()
-    NativeModel(model).close()
+    open_again().close()
     return (time.perf_counter() - start) * 1e3
 
 

@@ -64,6 +64,7 @@ def command(
     ] = None,
     settings: opt.Set = None,
     isa: opt.Isa = "auto",
+    backend: opt.Backend = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object with the raw samples.")] = False,
 ) -> None:
     """Measure a model on this machine: load, first token, prefill, decode, memory, and the share of the memory bandwidth that decode reaches.
@@ -89,6 +90,8 @@ def command(
         raise ConfigError(f"--set, --text and --draft belong to a measurement: they go without --device {device}")
     if threads_batch and (draft or peer is not None):
         raise ConfigError("--threads-batch belongs to a measurement of prefill: it goes without --draft and --peer")
+    if backend != "auto" and (peer is not None or draft or not profile.is_host):
+        raise ConfigError(f"--backend {backend} says what is measured here: it goes without --peer, --draft and --device")
     if peer is not None or peer_model is not None:
         _check_peer(peer, peer_model, draft or not profile.is_host)
     with Steps(f"bench {device}") as steps:
@@ -145,6 +148,7 @@ def command(
                 isa=isa,
                 settings=changed,
                 text=text,
+                backend=backend,
                 progress=steps,
             )
     if not profile.is_host:

@@ -57,6 +57,7 @@ def command(
     threads_batch: opt.ThreadsBatch = 0,
     isa: opt.Isa = "auto",
     ctx: opt.Ctx = 0,
+    backend: opt.Backend = "auto",
 ) -> None:
     """Talk with a model. Through a pipe every line is one message: echo hi | qig-edge chat
 
@@ -72,7 +73,7 @@ def command(
     from qig_edge.errors import ConfigError, RuntimeFault
     from qig_edge.runtime.assets import model_path
     from qig_edge.runtime.chat import Chat
-    from qig_edge.runtime.native import NativeModel
+    from qig_edge.runtime.opening import open_model, speculate
     from qig_edge.runtime.symmetry import Scorer
 
     if not symmetry_limit >= 0:  # NaN passes a range
@@ -81,9 +82,11 @@ def command(
     draft_len = opt.draft(draft, drawing, seed)
     path = model_path(model)
     with contextlib.ExitStack() as stack:
-        opened = stack.enter_context(NativeModel(path, isa, settings=changed))
-        session = stack.enter_context(opened.session(n_ctx=ctx, n_threads=threads, n_threads_batch=threads_batch))
-        session.set_speculation(draft_len)
+        opened = open_model(path, isa, changed, backend)
+        stack.callback(opened.close)
+        session = opened.session(n_ctx=ctx, n_threads=threads, n_threads_batch=threads_batch)
+        stack.callback(session.close)
+        speculate(session, draft_len)
         chat = Chat(opened, session, system=system, sampling=drawing, max_tokens=max_tokens)
         gate = None
         if check_symmetry is not None:

@@ -55,6 +55,7 @@ def command(
     settings: opt.Set = None,
     threads: opt.Threads = 0,
     isa: opt.Isa = "auto",
+    backend: opt.Backend = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of tables.")] = False,
 ) -> None:
     """Evaluate a model: accuracy by family and level with standard errors, and how well its own state told difficulty and errors.
@@ -68,7 +69,7 @@ def command(
     from qig_edge.evals.puzzles.generate import parse_levels
     from qig_edge.evals.suites import Options, run
     from qig_edge.runtime.assets import model_path
-    from qig_edge.runtime.native import NativeModel
+    from qig_edge.runtime.opening import open_model
 
     chosen = parse_levels(levels) if levels is not None else ()
     fixed, variants = opt.settings(settings), _variants(sweep, suite)
@@ -86,7 +87,7 @@ def command(
             progress=steps,
         )
         for value, variant in variants:
-            with NativeModel(path, isa, settings=fixed | variant) as opened:
+            with open_model(path, isa, fixed | variant, backend) as opened:
                 found.append((value, run(suite, opened, options)))
                 about = {"name": opened.info.name, "file_type": opened.info.file_type, "n_params": opened.info.n_params}
     result: Result = found[0][1]

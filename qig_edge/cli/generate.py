@@ -52,6 +52,7 @@ def command(
     threads_batch: opt.ThreadsBatch = 0,
     isa: opt.Isa = "auto",
     ctx: opt.Ctx = 0,
+    backend: opt.Backend = "auto",
 ) -> None:
     """Continue a text: the text and its continuation go to stdout, until the model ends it or --max-tokens are drawn.
 
@@ -62,7 +63,7 @@ def command(
 
     from qig_edge.errors import ConfigError
     from qig_edge.runtime.assets import model_path
-    from qig_edge.runtime.native import NativeModel
+    from qig_edge.runtime.opening import open_model, speculate
     from qig_edge.runtime.state import TokenState, token_line, token_table
     from qig_edge.runtime.stream import Stats, generate
 
@@ -88,10 +89,10 @@ def command(
             write(token_line(token) + "\n")
 
     with (
-        NativeModel(path, isa, settings=changed) as opened,
+        open_model(path, isa, changed, backend) as opened,
         opened.session(n_ctx=ctx, n_threads=threads, n_threads_batch=threads_batch) as session,
     ):
-        session.set_speculation(draft_len)
+        speculate(session, draft_len)
         took = Stats()
         pieces = generate(opened, session, prompt, sampling=drawing, max_tokens=max_tokens, stats=took, on_token=take)
         if as_json:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from qig_edge.config import MAX_DRAFT
 from qig_edge.devices.host import library_path
-from qig_edge.errors import ConfigError, ModelFileError, RuntimeFault
+from qig_edge.errors import ConfigError, ModelFileError, RuntimeFault, UnsupportedModel
 from qig_edge.runtime.backend import ROLES, ContextFull, Sampling, Speculation, Telemetry
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ class NativeModel:
     """A GGUF file opened by libqig: mapped read-only, shared by its sessions, closed by close() or at the end of a with block.
 
     isa: "auto" or one of isa_list(). settings: numbers of the file to override, by key (qig_model_set in qig.h), in their order.
-    Raises ModelFileError for a file that is missing, damaged or not run, ConfigError for a bad isa or setting.
+    Raises ModelFileError for a file that is missing or damaged, UnsupportedModel for one that is not run, ConfigError for a bad isa or setting.
     """
 
     def __init__(
@@ -245,7 +245,9 @@ class NativeModel:
             message = _message(err, status)
             if str(self.path) not in message:
                 message = f"{self.path}: {message}"
-            raise (ModelFileError if status in (ERR_IO, ERR_FORMAT, ERR_UNSUPPORTED) else RuntimeFault)(message)
+            if status == ERR_UNSUPPORTED:
+                raise UnsupportedModel(message)
+            raise (ModelFileError if status in (ERR_IO, ERR_FORMAT) else RuntimeFault)(message)
         self._handle = handle.value
         for key, value in (settings or {}).items():
             if self._lib.qig_model_set(self.handle, key.encode(), value.encode(), err, ERRLEN):
@@ -296,6 +298,13 @@ class NativeModel:
                 TensorInfo(raw.name.decode(), raw.type.decode(), tuple(raw.ne[: raw.n_dims]), raw.offset, raw.bytes)
             )
         return out
+
+    @property
+    def decides(self) -> bool:
+        """Whether the model decides token by token what it computes: regimes, exits, routing, recursion."""
+        if self.metadata("qig.regime.on_breakdown") or self.metadata("qig.exit.rule"):
+            return True
+        return any(t.name.startswith("integrator.") or ".ffn_route." in t.name for t in self.tensors())
 
     def settings(self) -> dict[str, list[float]]:
         """The settings in force by key, of those that the model has: a number each, more where exits differ."""
