@@ -22,7 +22,11 @@ SMALL = 20_000_000  # parameters
 
 def command(
     checkpoint: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Checkpoint folder, or a run's folder: then its newest checkpoint.")
+        Path,
+        typer.Argument(
+            metavar="DIR|FILE.gguf",
+            help="Checkpoint folder, or a run's folder: then its newest checkpoint. Or a GGUF file of another model, to change its types.",
+        ),
     ],
     q4: Annotated[bool, typer.Option("--q4", help="4-bit blocks, 8-bit embedding and head (the default).")] = False,
     q8: Annotated[bool, typer.Option("--q8", help="8 bits.")] = False,
@@ -58,7 +62,12 @@ def command(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of the path.")] = False,
 ) -> None:
-    """Convert a checkpoint to GGUF, and show what it costs against the checkpoint. The file appears whole or not at all."""
+    """Convert a checkpoint to GGUF, and show what it costs against the checkpoint. The file appears whole or not at all.
+
+    A QIG model becomes a file of libqig's own architecture, a dense twin one of llama.cpp's (arcee), which both run. The types of another
+    model's GGUF file are changed by llama.cpp's quantizer (extra llama).
+    """
+    from qig_edge.cli import convert_file
     from qig_edge.convert.names import check_format
     from qig_edge.convert.orientation import check_choice
     from qig_edge.convert.recipe import load_recipe
@@ -71,6 +80,12 @@ def command(
         raise ConfigError(f"--{' and --'.join(chosen)} exclude each other: give one of --q4, --q8, --f16, --f32")
     if verify_text is not None and not verify:
         raise ConfigError("--verify-text and --no-verify exclude each other")
+    if convert_file.is_gguf(checkpoint):
+        for option, given in (("--name", name is not None), ("--ffn-down", ffn_down != "auto")):
+            if given:
+                raise ConfigError(f"{option} is for checkpoints: the file '{checkpoint}' keeps what it has")
+        convert_file.convert_file(checkpoint, chosen[0], output, force, verify, verify_text, as_json)
+        return
     try:
         import safetensors  # noqa: F401
         import tokenizers  # noqa: F401
