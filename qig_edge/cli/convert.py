@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from qig_edge.cli import convert_distil
 from qig_edge.errors import CheckpointError, ConfigError, MissingExtra
 
 if TYPE_CHECKING:
@@ -60,12 +61,25 @@ def command(
     verify_text: Annotated[
         Path | None, typer.Option("--verify-text", help="Text to compare on [default: held-out documents of the run].")
     ] = None,
+    distil: Annotated[
+        str | None,
+        typer.Option(
+            "--distil",
+            metavar="LAYOUT",
+            help="Train a student of a QIG model for stock llama.cpp: llama. It learns from --data, or the run's own text.",
+        ),
+    ] = None,
+    data: Annotated[
+        list[str] | None, typer.Option("--data", metavar="PATH[=WEIGHT]", help="Of --distil: text, as train takes it. Repeatable.")
+    ] = None,
+    tokens: Annotated[int, typer.Option("--tokens", help="Of --distil: tokens to learn from.")] = convert_distil.TOKENS,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of the path.")] = False,
 ) -> None:
     """Convert a checkpoint to GGUF, and show what it costs against the checkpoint. The file appears whole or not at all.
 
-    A QIG model becomes a file of libqig's own architecture, a dense twin one of llama.cpp's (arcee), which both run. The types of another
-    model's GGUF file are changed by llama.cpp's quantizer (extra llama).
+    A QIG model becomes a file of libqig's own architecture, a dense twin one of llama.cpp's (arcee), which both run. --distil llama trains a
+    student of a QIG model that is of that architecture too, and measures it against its teacher. The types of another model's GGUF file are
+    changed by llama.cpp's quantizer (extra llama).
     """
     from qig_edge.cli import convert_file
     from qig_edge.convert.names import check_format
@@ -81,11 +95,15 @@ def command(
     if verify_text is not None and not verify:
         raise ConfigError("--verify-text and --no-verify exclude each other")
     if convert_file.is_gguf(checkpoint):
-        for option, given in (("--name", name is not None), ("--ffn-down", ffn_down != "auto")):
+        for option, given in (("--name", name is not None), ("--ffn-down", ffn_down != "auto"), ("--distil", distil is not None)):
             if given:
                 raise ConfigError(f"{option} is for checkpoints: the file '{checkpoint}' keeps what it has")
         convert_file.convert_file(checkpoint, chosen[0], output, force, verify, verify_text, as_json)
         return
+    if distil is not None:
+        convert_distil.check(distil, tokens)
+    elif data or tokens != convert_distil.TOKENS:
+        raise ConfigError("--data and --tokens say what a student learns from: they go with --distil llama")
     try:
         import safetensors  # noqa: F401
         import tokenizers  # noqa: F401
@@ -97,11 +115,12 @@ def command(
     recipe = load_recipe(chosen[0])
     folder = checkpoints.find(checkpoint)
     config = checkpoints.read_config(folder)
-    check_format(config)
+    if distil is None:
+        check_format(config)
     if config.attention == "dot" and ffn_down == "sparse":
         raise ConfigError("--ffn-down sparse is for QIG models: the llama layout of a dense twin has no such matrix")
     name = name if name is not None else run_name(folder)
-    out = output or Path(f"{name}-{recipe.suffix}.gguf")
+    out = output or Path(f"{name}-{'llama-' if distil else ''}{recipe.suffix}.gguf")
     if out.is_dir() or not out.parent.is_dir():
         raise ConfigError(
             f"--output '{out}': "
@@ -109,6 +128,11 @@ def command(
         )
     if out.exists() and not force:
         raise ConfigError(f"'{out}' exists: choose another name with -o, or replace it with --force")
+    if distil is not None:
+        if ffn_down != "auto" or verify_text is not None or not verify:
+            raise ConfigError("--distil goes without --ffn-down, --verify-text and --no-verify: its student has one form and is always measured")
+        convert_distil.convert(folder, out, recipe, name, data or (), tokens, as_json)
+        return
     notes, report, facts = _convert(folder, out, recipe, name, verify, verify_text, ffn_down, profile)
     if as_json:
         import dataclasses
