@@ -41,7 +41,10 @@ def measure_in_process(
         open_again().close()
         loads.append((time.perf_counter() - start) * 1e3)
     n_ctx = max(prefill, PROMPT, max(depths) + decode)
-    with contextlib.closing(open_again()) as model, contextlib.closing(model.session(n_ctx=n_ctx, n_threads=threads, n_threads_batch=threads_batch)) as session:
+    with (
+        contextlib.closing(open_again()) as model,
+        contextlib.closing(model.session(n_ctx=n_ctx, n_threads=threads, n_threads_batch=threads_batch)) as session,
+    ):
         ids = _ids(model, n_ctx, text)
         info = model.info
         first = _prompt(session, ids[:PROMPT], repeat)

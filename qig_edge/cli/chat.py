@@ -15,7 +15,7 @@ from qig_edge.runtime.symmetry import LIMIT
 
 if TYPE_CHECKING:
     from qig_edge.runtime.chat import Chat
-    from qig_edge.runtime.native import NativeSession
+    from qig_edge.runtime.opening import OpenedSession
     from qig_edge.runtime.symmetry import Scorer, Symmetry
 
 PROMPT = "> "
@@ -173,7 +173,7 @@ def _typed(chat: Chat) -> Iterator[str]:
 
 
 def _answer(
-    chat: Chat, message: str, gate: Gate | None = None, as_json: bool = False, session: NativeSession | None = None
+    chat: Chat, message: str, gate: Gate | None = None, as_json: bool = False, session: OpenedSession | None = None
 ) -> bool:
     """Puts one answer on stdout, as it comes or, with a gate or as JSON, when it is whole. False where the gate held it back.
 
@@ -206,7 +206,7 @@ def _answer(
 
 
 def _whole(
-    chat: Chat, message: str, answer: str, gate: Gate | None, as_json: bool, session: NativeSession | None
+    chat: Chat, message: str, answer: str, gate: Gate | None, as_json: bool, session: OpenedSession | None
 ) -> tuple[str, bool]:
     """What goes to stdout for a finished answer, and whether the gate held it back; its line goes to stderr."""
     found, line, held = None, None, False

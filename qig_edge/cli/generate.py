@@ -10,7 +10,7 @@ import typer
 from qig_edge.cli import options as opt
 
 if TYPE_CHECKING:
-    from qig_edge.runtime.native import NativeSession
+    from qig_edge.runtime.opening import OpenedSession
     from qig_edge.runtime.stream import Stats
 
 
@@ -111,7 +111,7 @@ def command(
         opt.report(took, opened, session, show_stats=stats, telemetry=telemetry, conversation=False)
 
 
-def _facts(text: str, took: Stats, session: NativeSession) -> dict[str, Any]:
+def _facts(text: str, took: Stats, session: OpenedSession) -> dict[str, Any]:
     """The object of --json: the qig program prints the same fields."""
     counts = {"end": took.end, "prompt_tokens": took.prompt_tokens, "tokens": took.tokens}
     seconds = {"prefill_s": took.prefill_s, "decode_s": took.decode_s}
