@@ -21,6 +21,10 @@ class ModelFileError(QigError):
     """A model file that cannot be opened: no GGUF, damaged, or of an architecture that is not run."""
 
 
+class UnsupportedModel(ModelFileError):
+    """A sound model file that asks for something that libqig does not run."""
+
+
 class DeviceError(QigError):
     """A device, target or tool that is unknown, missing or not reachable."""
 

@@ -1,4 +1,5 @@
-"""qig-edge convert: a checkpoint as a GGUF file, or with --onnx (convert_onnx.py) as a folder for onnxruntime."""
+"""qig-edge convert: a checkpoint as a GGUF file, with --onnx (convert_onnx.py) as a folder for onnxruntime, or with --distil (convert_distil.py) as a
+student in llama.cpp's layout; the types of another model's file (convert_file.py)."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from qig_edge.cli import convert_distil
 from qig_edge.errors import CheckpointError, ConfigError, MissingExtra
 
 if TYPE_CHECKING:
@@ -22,7 +24,11 @@ SMALL = 20_000_000  # parameters
 
 def command(
     checkpoint: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Checkpoint folder, or a run's folder: then its newest checkpoint.")
+        Path,
+        typer.Argument(
+            metavar="DIR|FILE.gguf",
+            help="Checkpoint folder, or a run's folder: then its newest checkpoint. Or a GGUF file of another model, to change its types.",
+        ),
     ],
     q4: Annotated[bool, typer.Option("--q4", help="4-bit blocks, 8-bit embedding and head (the default).")] = False,
     q8: Annotated[bool, typer.Option("--q8", help="8 bits.")] = False,
@@ -78,9 +84,27 @@ def command(
             help="Of a Jarvis checkpoint (folder or FILE.npz): jarvis, its own, which libqig runs [default], or gpt2 for stock llama.cpp and Ollama.",
         ),
     ] = None,
+    distil: Annotated[
+        str | None,
+        typer.Option(
+            "--distil",
+            metavar="LAYOUT",
+            help="Train a student of a QIG model for stock llama.cpp: llama. It learns from --data, or the run's own text.",
+        ),
+    ] = None,
+    data: Annotated[
+        list[str] | None, typer.Option("--data", metavar="PATH[=WEIGHT]", help="Of --distil: text, as train takes it. Repeatable.")
+    ] = None,
+    tokens: Annotated[int, typer.Option("--tokens", metavar="N", help="Of --distil: tokens to learn from.")] = convert_distil.TOKENS,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of the path.")] = False,
 ) -> None:
-    """Convert a checkpoint to GGUF or ONNX, and show what it costs against the checkpoint. The file or folder appears whole or not at all."""
+    """Convert a checkpoint to GGUF or ONNX, and show what it costs against the checkpoint. The file or folder appears whole or not at all.
+
+    A QIG model becomes a file of libqig's own architecture, a dense twin one of llama.cpp's (arcee), which both run. --distil llama trains a
+    student of a QIG model that is of that architecture too, and measures it against its teacher. The types of another model's GGUF file are
+    changed by llama.cpp's quantizer (extra llama).
+    """
+    from qig_edge.cli import convert_file
     from qig_edge.cli.convert_jarvis import convert_jarvis, is_jarvis
     from qig_edge.convert.names import check_format
     from qig_edge.convert.orientation import check_choice
@@ -99,11 +123,31 @@ def command(
         raise ConfigError(f"--{'int8' if int8 else 'onnx'} and --{chosen[0]} exclude each other: an ONNX folder holds 32-bit floats or --int8")
     if verify_text is not None and not verify:
         raise ConfigError("--verify-text and --no-verify exclude each other")
+    if distil is not None:
+        convert_distil.check(distil, tokens)
+    elif data or tokens != convert_distil.TOKENS:
+        raise ConfigError("--data and --tokens say what a student learns from: they go with --distil llama")
+    if onnx and distil is not None:
+        raise ConfigError(f"--distil and --{'int8' if int8 else 'onnx'} exclude each other: the student is a GGUF file")
+    if convert_file.is_gguf(checkpoint):
+        for option, given in (
+            ("--name", name is not None),
+            ("--ffn-down", ffn_down != "auto"),
+            ("--distil", distil is not None),
+            ("--int8" if int8 else "--onnx", onnx),
+            ("--layout", layout is not None),
+        ):
+            if given:
+                raise ConfigError(f"{option} is for checkpoints: the file '{checkpoint}' keeps what it has")
+        convert_file.convert_file(checkpoint, chosen[0], output, force, verify, verify_text, as_json)
+        return
     if is_jarvis(checkpoint):
         if ffn_down != "auto":
             raise ConfigError("--ffn-down is for QIG models: a Jarvis model has no such choice")
-        if onnx or int8:
+        if onnx:
             raise ConfigError(f"--{'int8' if int8 else 'onnx'} is for QIG models and dense twins, not for a Jarvis model")
+        if distil is not None:
+            raise ConfigError("--distil is for QIG models: --layout gpt2 makes a file of a Jarvis model that stock llama.cpp runs")
         convert_jarvis(checkpoint, load_recipe(chosen[0]), layout or "jarvis", output, name, force, verify, verify_text, as_json)
         return
     if layout is not None:
@@ -127,11 +171,12 @@ def command(
         return
     recipe = load_recipe(chosen[0])
     config = checkpoints.read_config(folder)
-    check_format(config)
+    if distil is None:
+        check_format(config)
     if config.attention == "dot" and ffn_down == "sparse":
         raise ConfigError("--ffn-down sparse is for QIG models: the llama layout of a dense twin has no such matrix")
     name = name if name is not None else run_name(folder)
-    out = output or Path(f"{name}-{recipe.suffix}.gguf")
+    out = output or Path(f"{name}-{'llama-' if distil else ''}{recipe.suffix}.gguf")
     if out.is_dir() or not out.parent.is_dir():
         raise ConfigError(
             f"--output '{out}': "
@@ -139,6 +184,11 @@ def command(
         )
     if out.exists() and not force:
         raise ConfigError(f"'{out}' exists: choose another name with -o, or replace it with --force")
+    if distil is not None:
+        if ffn_down != "auto" or verify_text is not None or not verify:
+            raise ConfigError("--distil goes without --ffn-down, --verify-text and --no-verify: its student has one form and is always measured")
+        convert_distil.convert(folder, out, recipe, name, data or (), tokens, as_json)
+        return
     notes, report, facts = _convert(folder, out, recipe, name, verify, verify_text, ffn_down, profile)
     if as_json:
         import dataclasses

@@ -77,12 +77,13 @@ class BasinEmbedding(nn.Module):
 
 
 class Head(nn.Module):
-    """x [..., D] -> logits [..., V] through an inner width r; with head_rank 0 the vocabulary factor is the embedding's table."""
+    """x [..., D] -> logits [..., V] through an inner width r; with head_rank 0 the vocabulary factor is the embedding's table, a whole head has no
+    inner width."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         inner = config.head_rank or config.basin_dim
-        self.down = Linear(config.d_model, inner) if inner else None
+        self.down = Linear(config.d_model, inner) if inner and not config.whole_head else None
         self.out = Linear(config.head_rank, config.vocab_size) if config.head_rank else None
 
     def forward(self, x: Tensor, embedding: BasinEmbedding, words: int | None = None, frozen: bool = False) -> Tensor:
