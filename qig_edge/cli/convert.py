@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qig_edge.errors import CheckpointError, ConfigError, MissingExtra
+from qig_edge.errors import CheckpointError, ConfigError, MissingExtra, ModelFileError
 
 if TYPE_CHECKING:
     from qig_edge.convert.gguf_writer import Written
+    from qig_edge.convert.keys import Origin
     from qig_edge.convert.recipe import Recipe
     from qig_edge.convert.verify import Report
     from qig_edge.devices.profile import Profile
@@ -24,10 +25,14 @@ def command(
     checkpoint: Annotated[
         Path, typer.Argument(metavar="DIR", help="Checkpoint folder, or a run's folder: then its newest checkpoint.")
     ],
-    q4: Annotated[bool, typer.Option("--q4", help="4-bit blocks, 8-bit embedding and head (the default).")] = False,
+    q4: Annotated[bool, typer.Option("--q4", help="4 bits, what is sensitive 8 (the default).")] = False,
     q8: Annotated[bool, typer.Option("--q8", help="8 bits.")] = False,
     f16: Annotated[bool, typer.Option("--f16", help="16-bit floats.")] = False,
     f32: Annotated[bool, typer.Option("--f32", help="32-bit floats, as trained.")] = False,
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", metavar="NAME|FILE.toml", help="Types by tensor: a recipe that ships (q4-small among them), or your own file."),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write; without it NAME-TYPE.gguf here.")
     ] = None,
@@ -56,19 +61,53 @@ def command(
     verify_text: Annotated[
         Path | None, typer.Option("--verify-text", help="Text to compare on [default: held-out documents of the run].")
     ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            "--calibration",
+            metavar="TEXT",
+            help="Text that 4-bit rounding is fitted to [default: training text of the run, or generated text].",
+        ),
+    ] = None,
+    licence: Annotated[
+        str | None,
+        typer.Option(
+            "--license",
+            metavar="NAME",
+            help="Licence that the file names, as in Apache-2.0 [default: that of the checkpoint's README.md].",
+        ),
+    ] = None,
+    measure: Annotated[
+        bool,
+        typer.Option(
+            "--measure",
+            help="Write no model: show what rounding each tensor costs, and propose a recipe for --budget (a .toml file with -o).",
+        ),
+    ] = False,
+    budget: Annotated[
+        str | None,
+        typer.Option(metavar="BITS|BYTES", help="Of --measure: bits a weight up to 32 (4.8), or bytes (1.9MB) [default: 5]."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of the path.")] = False,
 ) -> None:
-    """Convert a checkpoint to GGUF, and show what it costs against the checkpoint. The file appears whole or not at all."""
+    """Convert a checkpoint to GGUF, and show what it costs against the checkpoint: a file that costs more than its recipe allows is not kept. The
+    file appears whole or not at all."""
     from qig_edge.convert.names import check_format
     from qig_edge.convert.orientation import check_choice
+    from qig_edge.convert.origin import origin
     from qig_edge.convert.recipe import load_recipe
     from qig_edge.devices.profile import load_profile
 
     check_choice(ffn_down)
     profile = load_profile(device)
-    chosen = [r for r, given in (("q4", q4), ("q8", q8), ("f16", f16), ("f32", f32)) if given] or ["q4"]
+    flags = (("q4", q4), ("q8", q8), ("f16", f16), ("f32", f32), ("recipe", recipe))
+    chosen = [r for r, given in flags if given]
     if len(chosen) > 1:
-        raise ConfigError(f"--{' and --'.join(chosen)} exclude each other: give one of --q4, --q8, --f16, --f32")
+        raise ConfigError(f"--{' and --'.join(chosen)} exclude each other: give one of --q4, --q8, --f16, --f32, --recipe")
+    if measure and chosen:
+        raise ConfigError(f"--measure tries every type: it goes without --{chosen[0]}")
+    if budget is not None and not measure:
+        raise ConfigError("--budget is of --measure: without it a recipe decides")
     if verify_text is not None and not verify:
         raise ConfigError("--verify-text and --no-verify exclude each other")
     try:
@@ -79,14 +118,38 @@ def command(
         raise MissingExtra("qig-edge convert", "train") from None
     from qig_edge.train import checkpoint as checkpoints
 
-    recipe = load_recipe(chosen[0])
+    types = load_recipe(recipe if recipe is not None else chosen[0] if chosen else "q4")
     folder = checkpoints.find(checkpoint)
     config = checkpoints.read_config(folder)
     check_format(config)
+    if measure:
+        from qig_edge.cli.convert_measure import measured
+
+        measured(folder, output, budget or "5", calibration, force, as_json)
+        return
+    if types.dense_down_only(config):
+        if ffn_down == "sparse":
+            raise ConfigError(f"--ffn-down sparse: recipe '{types.name}' stores ffn_down as q4_1, which only the dense product reads")
+        ffn_down = "dense"
     if config.attention == "dot" and ffn_down == "sparse":
         raise ConfigError("--ffn-down sparse is for QIG models: the llama layout of a dense twin has no such matrix")
     name = name if name is not None else run_name(folder)
-    out = output or Path(f"{name}-{recipe.suffix}.gguf")
+    out = output or Path(f"{name}-{types.suffix}.gguf")
+    check_output(out, force)
+    source = origin(folder, types.name, licence)
+    notes, report, facts = _convert(folder, out, types, name, verify, verify_text, ffn_down, profile, calibration, source)
+    if as_json:
+        import dataclasses
+        import json
+
+        shown = facts | (dataclasses.asdict(report) if report else {})
+        print(json.dumps({"file": str(out), "checkpoint": str(folder), "recipe": types.name, **shown, "notes": notes}))
+    else:
+        print(out)
+
+
+def check_output(out: Path, force: bool) -> None:
+    """Raises ConfigError where `out` cannot be written, or is there and must not be replaced."""
     if out.is_dir() or not out.parent.is_dir():
         raise ConfigError(
             f"--output '{out}': "
@@ -94,15 +157,6 @@ def command(
         )
     if out.exists() and not force:
         raise ConfigError(f"'{out}' exists: choose another name with -o, or replace it with --force")
-    notes, report, facts = _convert(folder, out, recipe, name, verify, verify_text, ffn_down, profile)
-    if as_json:
-        import dataclasses
-        import json
-
-        shown = facts | (dataclasses.asdict(report) if report else {})
-        print(json.dumps({"file": str(out), "checkpoint": str(folder), "recipe": recipe.name, **shown, "notes": notes}))
-    else:
-        print(out)
 
 
 def run_name(folder: Path) -> str:
@@ -120,11 +174,14 @@ def _convert(
     text: Path | None,
     ffn_down: str,
     profile: Profile,
+    calibration: Path | None,
+    origin: Origin,
 ) -> tuple[list[str], Report | None, dict[str, Any]]:
     """Writes, opens and compares under a partial name; only then `out` appears. Returns notes, the comparison, and size and orientation."""
     import torch
 
     from qig_edge.cli.progress import Steps
+    from qig_edge.convert import calibration as calibrating
     from qig_edge.convert import orientation
     from qig_edge.convert import verify as verification
     from qig_edge.convert.gguf_writer import write_gguf
@@ -139,6 +196,8 @@ def _convert(
     with _stoppable(), Steps(f"reading {folder}") as steps:
         model, tokenizer = checkpoints.load_model(folder), load_tokenizer(folder)
         twin = model.config.attention == "dot"
+        text_of = calibrating.sample(folder, tokenizer, model.config.context_length, calibration)
+        moments = calibrating.moments(model, text_of, lambda done, total: steps(done, total, "calibrating"))
 
         def write(path: Path, sparse: bool) -> Written:
             kind = "sparse" if sparse else "dense"
@@ -153,6 +212,8 @@ def _convert(
                     name,
                     lambda done, total: steps(done, total, f"writing {out.name} ({kind})"),
                     sparse_down=sparse,
+                    moments=moments,
+                    origin=origin,
                 ),
             )
 
@@ -183,9 +244,13 @@ def _convert(
                     report = verification.compare(
                         model, opened, held_out, progress=lambda done, total: steps(done, total, "comparing")
                     )
-        for line in [*_table(name, recipe, file_bytes, parameters, bits, choice.why, report), *written.notes]:
+                    check_kl(report, recipe)
+        worst = max(written.lost.items(), key=lambda entry: entry[1], default=None)
+        for line in [*_table(name, recipe, file_bytes, parameters, bits, choice.why, report, worst), *written.notes]:
             steps.say(line)
-    facts = {"file_bytes": file_bytes, "parameters": parameters, "bits_per_weight": bits}
+    facts = {"file_bytes": file_bytes, "parameters": parameters, "bits_per_weight": bits, "calibrated_on": text_of.source}
+    if worst is not None:
+        facts |= {"worst_tensor": worst[0], "worst_tensor_lost": worst[1]}
     stored = {"ffn_down": "sparse" if choice.sparse else "dense", "active_share": choice.share, "decode": choice.decode}
     return written.notes, report, {**facts, **stored, "ffn_down_why": choice.why}
 
@@ -231,8 +296,24 @@ def _stoppable() -> Any:
     return stack
 
 
+def check_kl(report: Report, recipe: Recipe) -> None:
+    """Raises ModelFileError where the file is further from the checkpoint than its recipe allows."""
+    if not report.kl <= recipe.max_kl:
+        raise ModelFileError(
+            f"the file's KL divergence of {report.kl:.3g} nats a token passes max_kl = {recipe.max_kl:g} of recipe '{recipe.name}': it is not kept;"
+            " give it more bits (--q8), train the last part 4-bit aware, or keep it all the same with --no-verify"
+        )
+
+
 def _table(
-    name: str, recipe: Recipe, file_bytes: int, parameters: int, bits: float, orientation: str, report: Report | None
+    name: str,
+    recipe: Recipe,
+    file_bytes: int,
+    parameters: int,
+    bits: float,
+    orientation: str,
+    report: Report | None,
+    worst: tuple[str, float] | None,
 ) -> list[str]:
     """The result in aligned lines."""
     rows = [
@@ -241,14 +322,13 @@ def _table(
         ("size", f"{file_bytes / 1e6:.2f} MB, {bits:.2f} bits a weight"),
         ("ffn_down", orientation),
     ]
+    if worst is not None:
+        rows.append(("worst tensor", f"{worst[0]}: rounding changed {worst[1]:.2%} of its outputs' energy"))
     if report is not None:
-        worse = (
-            " (high: train the last part 4-bit aware, or keep more bits)" if not report.kl <= recipe.usual_kl else ""
-        )
         change = report.file_bits_per_byte / report.checkpoint_bits_per_byte - 1
         rows += [
             ("compared on", f"{report.tokens} tokens, {report.text}"),
-            ("KL divergence", f"{report.kl:.3g} nats a token{worse}"),
+            ("KL divergence", f"{report.kl:.3g} nats a token, at most {recipe.max_kl:g}"),
             ("same top token", f"{report.top1:.2%}"),
             (
                 "bits per byte",

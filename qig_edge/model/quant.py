@@ -38,6 +38,17 @@ def round_q4_0(w: Tensor) -> Tensor:
     return (q * d.half().float()).reshape(w.shape)
 
 
+def round_q4_1(w: Tensor) -> Tensor:
+    """w [..., K], K % 32 == 0, as Q4_1 restores it: w = d q + m, d = fp16((largest - smallest) / 15), m = fp16(smallest)."""
+    x = _blocks(w)
+    low = x.amin(-1, keepdim=True)
+    d = (x.amax(-1, keepdim=True) - low) / 15
+    inverse = torch.where(d == 0, 0.0, 1 / d)
+    q = (((x - low).double() * inverse.double()).float() + 0.5).trunc().clamp(0, 15)
+    scaled = (q.double() * d.half().double()).float()  # in float32 before the sum, as gguf.quants does
+    return (scaled + low.half().float()).reshape(w.shape)
+
+
 def round_q8_0(w: Tensor) -> Tensor:
     """w [..., K], K % 32 == 0, as Q8_0 restores it: d = fp16(amax / 127), q rounded half away from zero."""
     x = _blocks(w)
@@ -74,12 +85,14 @@ def round_value(v: Tensor) -> Tensor:
 # "_t": the file holds the transpose, whose blocks lie along the outputs
 WEIGHTS = {
     "q4_0": round_q4_0,
+    "q4_1": round_q4_1,
     "q8_0": round_q8_0,
     "q4_0_t": lambda w: round_q4_0(w.t()).t(),
     "q8_0_t": lambda w: round_q8_0(w.t()).t(),
     "f16": lambda w: w.detach().half().float(),
 }
-INT8_INPUT = ("q4_0", "q8_0", "q4_0_t", "q8_0_t")
+ROUNDED = "rounded"  # weights that stand on their grid already: they stay, only the inputs are rounded
+INT8_INPUT = ("q4_0", "q4_1", "q8_0", "q4_0_t", "q8_0_t", ROUNDED)
 
 
 def straight(x: Tensor, rounded: Tensor) -> Tensor:
