@@ -77,6 +77,11 @@ def command(
             help="Licence that the file names, as in Apache-2.0 [default: that of the checkpoint's README.md].",
         ),
     ] = None,
+    ollama: Annotated[
+        bool,
+        typer.Option("--ollama", help="Write the folder that `ollama create` takes: the file and a Modelfile; -o names the folder."),
+    ] = False,
+    system: Annotated[str | None, typer.Option("--system", help="Of --ollama: the system prompt in the Modelfile.")] = None,
     measure: Annotated[
         bool,
         typer.Option(
@@ -93,6 +98,7 @@ def command(
     """Convert a checkpoint to GGUF, and show what it costs against the checkpoint: a file that costs more than its recipe allows is not kept. The
     file appears whole or not at all."""
     from qig_edge.convert.names import check_format
+    from qig_edge.convert.ollama import check_system
     from qig_edge.convert.orientation import check_choice
     from qig_edge.convert.origin import origin
     from qig_edge.convert.recipe import load_recipe
@@ -106,6 +112,11 @@ def command(
         raise ConfigError(f"--{' and --'.join(chosen)} exclude each other: give one of --q4, --q8, --f16, --f32, --recipe")
     if measure and chosen:
         raise ConfigError(f"--measure tries every type: it goes without --{chosen[0]}")
+    if system is not None and not ollama:
+        raise ConfigError("--system is of --ollama: a GGUF file holds no system prompt")
+    check_system(system)
+    if ollama and measure:
+        raise ConfigError("--ollama and --measure exclude each other: --measure writes no model")
     if budget is not None and not measure:
         raise ConfigError("--budget is of --measure: without it a recipe decides")
     if verify_text is not None and not verify:
@@ -116,10 +127,11 @@ def command(
         import torch  # noqa: F401
     except ImportError:
         raise MissingExtra("qig-edge convert", "train") from None
+    from qig_edge.runtime.store import found
     from qig_edge.train import checkpoint as checkpoints
 
     types = load_recipe(recipe if recipe is not None else chosen[0] if chosen else "q4")
-    folder = checkpoints.find(checkpoint)
+    folder = checkpoints.find(found(checkpoint))
     config = checkpoints.read_config(folder)
     check_format(config)
     if measure:
@@ -134,10 +146,19 @@ def command(
     if config.attention == "dot" and ffn_down == "sparse":
         raise ConfigError("--ffn-down sparse is for QIG models: the llama layout of a dense twin has no such matrix")
     name = name if name is not None else run_name(folder)
-    out = output or Path(f"{name}-{types.suffix}.gguf")
-    check_output(out, force)
     source = origin(folder, types.name, licence)
-    notes, report, facts = _convert(folder, out, types, name, verify, verify_text, ffn_down, profile, calibration, source)
+    out = output or Path(f"{name}-{types.suffix}{'-ollama' if ollama else '.gguf'}")
+    check_output(out, force, "folder" if ollama else "file")
+
+    def convert(target: Path) -> tuple[list[str], Report | None, dict[str, Any]]:
+        return _convert(folder, target, types, name, verify, verify_text, ffn_down, profile, calibration, source, ollama)
+
+    if ollama:
+        from qig_edge.cli.convert_ollama import folder_written
+
+        notes, report, facts = folder_written(out, source, system, convert)
+    else:
+        notes, report, facts = convert(out)
     if as_json:
         import dataclasses
         import json
@@ -148,13 +169,14 @@ def command(
         print(out)
 
 
-def check_output(out: Path, force: bool) -> None:
-    """Raises ConfigError where `out` cannot be written, or is there and must not be replaced."""
-    if out.is_dir() or not out.parent.is_dir():
-        raise ConfigError(
-            f"--output '{out}': "
-            + ("is a folder, a file name is needed" if out.is_dir() else f"there is no folder '{out.parent}'")
-        )
+def check_output(out: Path, force: bool, kind: str = "file") -> None:
+    """Raises ConfigError where `out`, a file or a folder, cannot be written, or is there and must not be replaced."""
+    if not out.parent.is_dir():
+        raise ConfigError(f"--output '{out}': there is no folder '{out.parent}'")
+    if kind == "file" and out.is_dir():
+        raise ConfigError(f"--output '{out}': is a folder, a file name is needed")
+    if kind == "folder" and out.exists() and not (out / "Modelfile").is_file():
+        raise ConfigError(f"--output '{out}': is there and is no folder that --ollama wrote, so it is not replaced")
     if out.exists() and not force:
         raise ConfigError(f"'{out}' exists: choose another name with -o, or replace it with --force")
 
@@ -176,15 +198,19 @@ def _convert(
     profile: Profile,
     calibration: Path | None,
     origin: Origin,
+    ollama: bool,
 ) -> tuple[list[str], Report | None, dict[str, Any]]:
     """Writes, opens and compares under a partial name; only then `out` appears. Returns notes, the comparison, and size and orientation."""
+    import dataclasses
+
     import torch
 
     from qig_edge.cli.progress import Steps
     from qig_edge.convert import calibration as calibrating
     from qig_edge.convert import orientation
     from qig_edge.convert import verify as verification
-    from qig_edge.convert.gguf_writer import write_gguf
+    from qig_edge.convert.gguf_writer import vocabulary, write_gguf
+    from qig_edge.convert.ollama import parameters
     from qig_edge.runtime.files import replacing
     from qig_edge.runtime.native import NativeModel
     from qig_edge.train import checkpoint as checkpoints
@@ -193,11 +219,17 @@ def _convert(
     report = None
     if checkpoints.read_config(folder).param_counts()["total"] < SMALL:
         torch.set_num_threads(1)  # threads of small products wait for each other more than they compute
-    with _stoppable(), Steps(f"reading {folder}") as steps:
+    with stoppable(), Steps(f"reading {folder}") as steps:
         model, tokenizer = checkpoints.load_model(folder), load_tokenizer(folder)
         twin = model.config.attention == "dot"
-        text_of = calibrating.sample(folder, tokenizer, model.config.context_length, calibration)
-        moments = calibrating.moments(model, text_of, lambda done, total: steps(done, total, "calibrating"))
+        if ollama:
+            origin = dataclasses.replace(origin, parameters=parameters(model))
+        moments, calibrated_on = None, None
+        if any(kind != "f32" for _, kind in recipe.types):
+            vocabulary(tokenizer, model.config.vocab_size)  # before text makes ids that the model does not have
+            sample = calibrating.sample(folder, tokenizer, model.config.context_length, calibration)
+            moments = calibrating.moments(model, sample, lambda done, total: steps(done, total, "calibrating"))
+            calibrated_on = sample.source
 
         def write(path: Path, sparse: bool) -> Written:
             kind = "sparse" if sparse else "dense"
@@ -248,7 +280,9 @@ def _convert(
         worst = max(written.lost.items(), key=lambda entry: entry[1], default=None)
         for line in [*_table(name, recipe, file_bytes, parameters, bits, choice.why, report, worst), *written.notes]:
             steps.say(line)
-    facts = {"file_bytes": file_bytes, "parameters": parameters, "bits_per_weight": bits, "calibrated_on": text_of.source}
+    facts: dict[str, Any] = {"file_bytes": file_bytes, "parameters": parameters, "bits_per_weight": bits, "calibrated_on": calibrated_on}
+    if ollama:
+        facts["parameters_of_qig"] = dict(origin.parameters)
     if worst is not None:
         facts |= {"worst_tensor": worst[0], "worst_tensor_lost": worst[1]}
     stored = {"ffn_down": "sparse" if choice.sparse else "dense", "active_share": choice.share, "decode": choice.decode}
@@ -280,7 +314,7 @@ def _beside(partial: Path) -> Iterator[Path]:
         second.unlink(missing_ok=True)
 
 
-def _stoppable() -> Any:
+def stoppable() -> Any:
     """SIGTERM and SIGHUP unwind like Ctrl-C while this lasts, so that the partial file goes away."""
     import signal
 

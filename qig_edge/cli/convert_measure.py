@@ -21,6 +21,7 @@ def measured(folder: Path, output: Path | None, budget: str, text: Path | None, 
     from qig_edge.cli.convert import SMALL, check_output
     from qig_edge.cli.progress import Steps
     from qig_edge.convert import calibration, measure
+    from qig_edge.convert.gguf_writer import vocabulary
     from qig_edge.runtime.files import written_whole
     from qig_edge.train import checkpoint as checkpoints
     from qig_edge.train.tokenizer import load_tokenizer
@@ -35,6 +36,7 @@ def measured(folder: Path, output: Path | None, budget: str, text: Path | None, 
         torch.set_num_threads(1)
     with Steps(f"reading {folder}") as steps:
         model, tokenizer = checkpoints.load_model(folder), load_tokenizer(folder)
+        vocabulary(tokenizer, model.config.vocab_size)  # before text makes ids that the model does not have
         sample = calibration.sample(folder, tokenizer, model.config.context_length, text)
         fit, seen = sample.parted()
         moments = calibration.moments(model, fit, lambda done, total: steps(done, total, "calibrating"))

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qig_edge.errors import DataError
+from qig_edge.convert.names import tensor_names
+from qig_edge.errors import CheckpointError, DataError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,10 +72,14 @@ def moments(
 ) -> dict[str, np.ndarray]:
     """Mean of x x' [in, in] over the inputs of each product, by its module name; "embedding" is the vocabulary's table (see _of_table).
 
-    A product that no token of the text came by has none.
+    A product that no token of the text came by has none. Raises CheckpointError for weights that are no finite numbers.
     """
     import torch
 
+    weights = model.state_dict()
+    for tensor in tensor_names(model.config):
+        if not torch.isfinite(weights[tensor.torch]).all():
+            raise CheckpointError(f"{tensor.torch} holds values that are not finite: the training went wrong before this checkpoint")
     sums: dict[str, Any] = {}
     seen: dict[str, int] = {}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,12 +18,13 @@ ALIGNMENT = 32
 @dataclasses.dataclass(frozen=True)
 class Origin:
     """Where a file comes from. licence: as the user or the checkpoint's card names it (None: nobody did, and none is invented); version: the
-    checkpoint's folder; sha256: of its weights, 64 hexadecimal digits; recipe: by its name."""
+    checkpoint's folder; sha256: of its weights, 64 hexadecimal digits; recipe: by its name; parameters: of qig_edge.convert.ollama."""
 
     licence: str | None
     version: str
     sha256: str
     recipe: str
+    parameters: Mapping[str, float | bool] = dataclasses.field(default_factory=dict)
 
 
 def add_keys(
@@ -69,6 +71,9 @@ def _add_origin(writer: GGUFWriter, name: str, origin: Origin) -> None:
     writer.add_base_model_version(0, origin.version)
     writer.add_string("qig.checkpoint.sha256", origin.sha256)
     writer.add_string("qig.recipe", origin.recipe)
+    for key, value in origin.parameters.items():
+        add = writer.add_bool if isinstance(value, bool) else writer.add_float32
+        add(f"qig.parameters.{key}", value)
 
 
 def _add_llama(writer: GGUFWriter, config: ModelConfig) -> None:

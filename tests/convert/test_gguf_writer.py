@@ -52,7 +52,7 @@ def test_keys_are_the_documented_ones(tmp_path: Path, repository: Path, kind: st
     assert len(documented) > 30
     present = (  # keys that stand in a file only where the model has the part, or where it was told of its origin
         (False, ("general.type", "general.size_label", "general.quantized_by", "general.license", "general.base_model.")),
-        (False, ("qig.checkpoint.sha256", "qig.recipe")),
+        (False, ("qig.checkpoint.sha256", "qig.recipe", "qig.parameters.")),
         (config.state == "diagonal", "qig.attention.state_phases"),
         (config.decay, "qig.attention.decay_slopes"),
         (config.gate_learnt, "qig.gate.learnt"),
