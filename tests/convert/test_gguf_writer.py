@@ -18,7 +18,7 @@ from qig_edge import __version__
 from qig_edge.convert.gguf_writer import write_gguf
 from qig_edge.convert.keys import Origin
 from qig_edge.convert.names import tensor_names
-from qig_edge.convert.recipe import load_recipe
+from qig_edge.convert.recipe import load_recipe, parse, recipe_names
 from qig_edge.errors import CheckpointError
 from qig_edge.model.kernel import Kernel
 from qig_edge.runtime.native import NativeModel
@@ -114,6 +114,31 @@ def test_where_a_file_comes_from(tmp_path: Path, repository: Path, kind: str, li
     ours = {key for key in values if key.startswith("general.")}
     assert len(ours) > 8 and ours <= known
     assert {key for key in values if key.startswith("qig.") and "chat" not in key} & documented_keys(repository)
+
+
+Q4_1 = 'what = "w"\nsuffix = "s"\nmax_kl = 1\n[types]\n"*" = "q4_1"\n'
+
+
+@pytest.mark.parametrize("kind", ["pure", "everything, diagonal, probed", "twin"])
+def test_gguf_dump_reads_every_file(tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gguf package's own program, on each recipe's file and on one with Q4_1."""
+    from gguf.scripts import gguf_dump
+
+    config = tiny_config(**(TWINS | KINDS | DEPTHS)[kind])
+    model, dumped = random_kernel(config, 2), set()
+    for recipe in (*map(load_recipe, recipe_names()), parse(Q4_1, "test", "q4_1")):
+        path = tmp_path / f"{recipe.name}.gguf"
+        origin = dataclasses.replace(ORIGIN, recipe=recipe.name, parameters={"attention_temperature": 0.1, "show_telemetry": False})
+        write_gguf(path, model, tiny_tokenizer(), recipe, "Mine", origin=origin)
+        NativeModel(path).close()
+        monkeypatch.setattr("sys.argv", ["gguf-dump", "--json", str(path)])
+        gguf_dump.main()
+        told = json.loads(capsys.readouterr().out)
+        assert told["metadata"]["qig.recipe"]["value"] == recipe.name
+        assert told["metadata"]["qig.checkpoint.sha256"]["value"] == ORIGIN.sha256
+        assert set(told["tensors"]) == {t.gguf for t in tensor_names(config)}
+        dumped |= {t["type"] for t in told["tensors"].values()}
+    assert dumped == {"F32", "F16", "Q8_0", "Q4_0", "Q4_1"}
 
 
 @pytest.mark.parametrize("recipe", ["f32", "f16", "q8", "q4"])
