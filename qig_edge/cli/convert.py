@@ -210,7 +210,7 @@ def _convert(
     from qig_edge.convert import orientation
     from qig_edge.convert import verify as verification
     from qig_edge.convert.gguf_writer import vocabulary, write_gguf
-    from qig_edge.convert.ollama import parameters
+    from qig_edge.convert.ollama import parameters as own_parameters
     from qig_edge.runtime.files import replacing
     from qig_edge.runtime.native import NativeModel
     from qig_edge.train import checkpoint as checkpoints
@@ -223,7 +223,7 @@ def _convert(
         model, tokenizer = checkpoints.load_model(folder), load_tokenizer(folder)
         twin = model.config.attention == "dot"
         if ollama:
-            origin = dataclasses.replace(origin, parameters=parameters(model))
+            origin = dataclasses.replace(origin, parameters=own_parameters(model))
         moments, calibrated_on = None, None
         if any(kind != "f32" for _, kind in recipe.types):
             vocabulary(tokenizer, model.config.vocab_size)  # before text makes ids that the model does not have

@@ -72,8 +72,10 @@ def _add_origin(writer: GGUFWriter, name: str, origin: Origin) -> None:
     writer.add_string("qig.checkpoint.sha256", origin.sha256)
     writer.add_string("qig.recipe", origin.recipe)
     for key, value in origin.parameters.items():
-        add = writer.add_bool if isinstance(value, bool) else writer.add_float32
-        add(f"qig.parameters.{key}", value)
+        if isinstance(value, bool):
+            writer.add_bool(f"qig.parameters.{key}", value)
+        else:
+            writer.add_float32(f"qig.parameters.{key}", value)
 
 
 def _add_llama(writer: GGUFWriter, config: ModelConfig) -> None:

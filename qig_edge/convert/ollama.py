@@ -29,7 +29,12 @@ def parameters(model: Kernel) -> dict[str, float | bool]:
     config, at = model.config, model.thresholds()
     if config.attention != "qfi":
         return {}
-    heads = [h for block in model.blocks for h in block.attn.log_temperature.exp().tolist()]
+    heads = [
+        h
+        for name, value in model.state_dict().items()
+        if name.startswith("blocks.") and name.endswith(".attn.log_temperature")
+        for h in value.exp().tolist()
+    ]
     found: dict[str, float | bool] = {"attention_temperature": sum(heads) / len(heads)}
     if at.collapse is not None:
         found["decoherence_threshold"] = at.collapse
