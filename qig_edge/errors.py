@@ -33,6 +33,10 @@ class RuntimeFault(QigError):
     """The native library refused a call (context full, out of memory, bad argument)."""
 
 
+class HubError(QigError):
+    """A model hub that cannot be reached, or a repository or file that it does not have or does not give whole."""
+
+
 class MissingExtra(QigError):
     """A command needs an optional part of the installation."""
 

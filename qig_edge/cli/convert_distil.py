@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from tokenizers import Tokenizer
 
+    from qig_edge.convert.keys import Origin
     from qig_edge.convert.recipe import Recipe
     from qig_edge.convert.verify import HeldOut
     from qig_edge.model.kernel import Kernel
@@ -40,9 +41,18 @@ def check(layout: str, tokens: int) -> None:
 
 
 def convert(
-    folder: Path, out: Path, recipe: Recipe, name: str, data: Sequence[str], tokens: int, as_json: bool
+    folder: Path,
+    out: Path,
+    recipe: Recipe,
+    name: str,
+    data: Sequence[str],
+    tokens: int,
+    calibration: Path | None,
+    origin: Origin,
+    as_json: bool,
 ) -> None:
-    """Trains the student, writes its file whole or not at all, and reports bits per byte of teacher and student.
+    """Trains the student, writes its file whole or not at all, and reports bits per byte of teacher and student. calibration: text that 4-bit
+    rounding is fitted to, without it what the student learns from.
 
     Raises CheckpointError for a dense twin, DataError where there is no text to learn from.
     """
@@ -50,6 +60,7 @@ def convert(
 
     from qig_edge.cli.convert import SMALL, _written, stoppable
     from qig_edge.cli.progress import Steps
+    from qig_edge.convert import calibration as calibrating
     from qig_edge.convert import verify
     from qig_edge.convert.distil import WINDOW, distil
     from qig_edge.convert.gguf_writer import write_gguf
@@ -80,7 +91,16 @@ def convert(
 
         partial = stack.enter_context(replacing(out))
         made = distil(teacher, mixture, tokens, lambda done, total, phase: steps(done, total, f"learning {phase}"), between)
-        written = _written(out, partial, lambda: write_gguf(partial, made.student, tokenizer, recipe, f"{name}-llama"))
+        moments, calibrated_on = None, None
+        if any(kind != "f32" for _, kind in recipe.types):
+            sample = calibrating.sample(folder, tokenizer, window, calibration, shards=shards_folder)
+            moments = calibrating.moments(made.student, sample, lambda done, total: steps(done, total, "calibrating"))
+            calibrated_on = sample.source
+        written = _written(
+            out,
+            partial,
+            lambda: write_gguf(partial, made.student, tokenizer, recipe, f"{name}-llama", moments=moments, origin=origin),
+        )
         with NativeModel(partial) as opened:
             file_bytes, parameters, bits = verify.size(opened)
             with opened.session(n_ctx=window) as session:
@@ -94,6 +114,7 @@ def convert(
             "rows_kl": made.rows,
             "words_kl": made.words,
             "text": held_out.source,
+            "calibrated_on": calibrated_on,
             "bits_per_byte": {key: None if math.isnan(value) else value for key, value in found.items()},
             "file_bytes": file_bytes,
             "parameters": parameters,

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from qig_edge.runtime.stream import Stats
 
 Model = Annotated[
-    Path | None, typer.Argument(metavar="MODEL", help="GGUF file or ONNX folder; without it the model that ships with qig-edge.")
+    Path | None,
+    typer.Argument(metavar="MODEL", help="GGUF file, ONNX folder, or a pulled model's name; without it the model that ships with qig-edge."),
 ]
 MaxTokens = Annotated[int, typer.Option("--max-tokens", "-n", min=1, help="Most tokens of one answer.")]
 Temperature = Annotated[

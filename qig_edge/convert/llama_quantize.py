@@ -55,14 +55,15 @@ class Cost:
 
 
 def check_source(path: Path) -> str:
-    """The file's architecture. Raises ModelFileError for a file that is damaged or no GGUF file, ConfigError for a QIG model."""
+    """The file's architecture. Raises ModelFileError for a file that is damaged or no GGUF file, ConfigError for a QIG or Jarvis model."""
     with contextlib.suppress(UnsupportedModel):
         NativeModel(path).close()  # it checks what a file claims, before llama.cpp trusts it
     kind = architecture(path)
     if kind is None:
         raise ModelFileError(f"{path}: it does not say which architecture it is of")
-    if kind == "qig":
-        raise ConfigError(f"'{path}' is a QIG model, which llama.cpp does not know: it is converted from its checkpoint, 'qig-edge convert DIR'")
+    if kind in ("qig", "jarvis-quantum"):
+        name = "QIG" if kind == "qig" else "Jarvis"
+        raise ConfigError(f"'{path}' is a {name} model, which llama.cpp does not know: it is converted from its checkpoint, 'qig-edge convert DIR'")
     return kind
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qig_edge.config import ModelConfig
-from qig_edge.model.quant import Linear, fake_weight, round_a8, straight
+from qig_edge.model.quant import INT8_INPUT, Linear, fake_weight, round_a8, straight
 
 
 class BasinEmbedding(nn.Module):
@@ -92,7 +92,7 @@ class Head(nn.Module):
             x = self.down.product(x, None, frozen)
         if self.out is not None:
             return self.out.product(x, words, frozen)
-        if embedding.kind in ("q4_0", "q8_0"):
+        if embedding.kind in INT8_INPUT:
             x = straight(x, round_a8(x))
         table = embedding.table.detach() if frozen else embedding.table
         return F.linear(x, fake_weight(table[:words], embedding.kind))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 import subprocess
@@ -157,7 +158,8 @@ def one_line(capsys: Output) -> str:
 
 def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output, run_folder: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    assert convert(run_folder, "--q8", "--distil", "llama", "--data", run_folder / "text.jsonl", "--tokens", 12_000, "--json") == 0
+    learning = ("--distil", "llama", "--data", run_folder / "text.jsonl", "--tokens", 12_000)
+    assert convert(run_folder, "--q8", *learning, "--license", "CC0-1.0", "--json") == 0
     out, err = capsys.readouterr()
     facts = json.loads(out)
     path = tmp_path / "little-llama-q8_0.gguf"
@@ -168,6 +170,10 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
     assert abs(bits["libqig"] / bits["words"] - 1) <= 0.02
     with NativeModel(path) as opened:
         assert (opened.info.architecture, opened.info.name, opened.eot) == ("arcee", "little-llama", 4)
+        weights = run_folder / "step-00000010" / "model.safetensors"
+        assert opened.metadata("qig.checkpoint.sha256") == hashlib.sha256(weights.read_bytes()).hexdigest()
+        assert opened.metadata("qig.recipe") == "q8" and opened.metadata("general.license") == "CC0-1.0"
+    assert facts["calibrated_on"] == "the text it learnt from"
     pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed")
     assert abs(bits["llama.cpp"] / bits["words"] - 1) <= 0.02
 
@@ -185,6 +191,8 @@ def test_refusals(tmp_path: Path, capsys: Output, run_folder: Path) -> None:
         ([run_folder, "--distil", "llama", "--data", tmp_path / "short.txt"], "too small"),
         ([run_folder, "--distil", "llama", "--data", words, "--tokens", "0"], "--tokens 0"),
         ([run_folder, "--distil", "llama", "--data", words, "--ffn-down", "dense"], "--distil goes without"),
+        ([run_folder, "--distil", "llama", "--data", words, "--onnx"], "--distil and --onnx exclude each other"),
+        ([run_folder, "--distil", "llama", "--data", words, "--ollama"], "--distil and --ollama exclude each other"),
         ([run_folder, "--data", words], "they go with --distil llama"),
         ([tmp_path / "twin", "--distil", "llama", "--data", words], "a dense twin is of the llama layout already"),
         ([tmp_path, "--distil", "llama", "--data", words], "no checkpoint at"),
