@@ -120,7 +120,7 @@ def command(
             from qig_edge.bench.backends import by_turns, table
 
             found = by_turns(
-                [path, *beside],
+                [path, *map(model_path, beside)],
                 threads=threads,
                 prefill=prefill,
                 decode=decode,

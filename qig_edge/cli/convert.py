@@ -28,8 +28,8 @@ def command(
     checkpoint: Annotated[
         Path,
         typer.Argument(
-            metavar="DIR|FILE.gguf",
-            help="Checkpoint folder, or a run's folder: then its newest checkpoint. Or a GGUF file of another model, to change its types.",
+            metavar="DIR|FILE",
+            help="Checkpoint, or a run's folder: then its newest checkpoint. Or a Jarvis .npz, or another model's GGUF file to change its types.",
         ),
     ],
     q4: Annotated[bool, typer.Option("--q4", help="4 bits, what is sensitive 8 (the default).")] = False,
