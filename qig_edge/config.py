@@ -39,7 +39,8 @@ class ModelConfig:
     """Shape and mathematics of one model. Widths are in units (not bytes); gate and decay in nats.
 
     attention "qfi" is the QIG-Kernel, "dot" the scaled dot product of its dense twin. basin_dim 0 is a plain V x D embedding (twin), head_rank 0
-    ties the head's vocabulary factor to the embedding table. What each component of depth decides is in docs/formats.md, "Depth"; its parts are
+    ties the head's vocabulary factor to the embedding table; with basin_dim 0 and head_rank = d_model the head is one matrix of its own.
+    What each component of depth decides is in docs/formats.md, "Depth"; its parts are
     off where their size or threshold is 0. The shares (deep, exit, collapse, and where they are not 0 those of the linear
     and the breakdown regime) are what training steers the stored thresholds to. draft_lag is how many tokens speculation may guess in a row
     (qig_edge.model.draft), draft_vocab the number of first, most frequent words that it guesses (0: all).
@@ -257,6 +258,11 @@ class ModelConfig:
         return self.head_rank or self.embed_dim
 
     @property
+    def whole_head(self) -> bool:
+        """Whether the head is one V x D matrix of its own: neither tied to the embedding nor factored."""
+        return self.basin_dim == 0 and self.head_rank == self.d_model
+
+    @property
     def state_dim(self) -> int:
         """Real entries of one query or key state."""
         return 2 * self.head_dim if self.state == "diagonal" and self.state_phases else self.head_dim
@@ -277,6 +283,8 @@ class ModelConfig:
         routed = sum(self.routed(n) for n in range(self.n_layers))
         exits = len(self.exit_blocks) * (d + 1 if self.exit_rule == "probe" else 0)
         head = self.head_rank * (d + self.vocab_size) if self.head_rank else self.basin_dim * d
+        if self.whole_head:
+            head = d * self.vocab_size
         parts = {
             "embedding": embedding,
             "attention": self.n_layers * attention,

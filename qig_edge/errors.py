@@ -21,12 +21,20 @@ class ModelFileError(QigError):
     """A model file that cannot be opened: no GGUF, damaged, or of an architecture that is not run."""
 
 
+class UnsupportedModel(ModelFileError):
+    """A sound model file that asks for something that libqig does not run."""
+
+
 class DeviceError(QigError):
     """A device, target or tool that is unknown, missing or not reachable."""
 
 
 class RuntimeFault(QigError):
     """The native library refused a call (context full, out of memory, bad argument)."""
+
+
+class HubError(QigError):
+    """A model hub that cannot be reached, or a repository or file that it does not have or does not give whole."""
 
 
 class MissingExtra(QigError):

@@ -1,4 +1,4 @@
-"""The tests of `qig bench` on any back end, timed from Python: one ONNX model alone, or several models by turns.
+"""The tests of `qig bench` on any back end, timed from Python: a model that libqig does not run alone, or several models by turns.
 
 A test is the prefill of an empty cache, or decoding at a depth. The clock runs over evaluation with the last token's logits made, and nothing else.
 By turns, every model takes its turn in each round, and who begins changes from round to round, so that what else the machine does meets all alike:
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import statistics
 import sys
 import time
@@ -18,20 +19,20 @@ from typing import Any
 
 from qig_edge.bench.measure import machine, machine_state
 from qig_edge.bench.timing import Test, random_tokens, tests, text_tokens
-from qig_edge.runtime.native import NativeModel, NativeSession, read_bandwidth
-from qig_edge.runtime.onnx_model import OnnxModel
-from qig_edge.runtime.onnx_session import OnnxSession
-from qig_edge.runtime.opening import open_model
+from qig_edge.runtime.native import read_bandwidth
+from qig_edge.runtime.opening import OpenedModel, OpenedSession, open_model
 
 PROMPT = 32  # tokens before the first one of an answer
 OPENED = 5
+MOST_BUFFER = 1 << 30  # bytes on which the bandwidth is measured
 Progress = Callable[[int, int, str], None]
 
 
-def measure_onnx(
-    path: Path,
+def measure_in_process(
+    open_again: Callable[[], OpenedModel],
     *,
     threads: int,
+    threads_batch: int,
     prefill: int,
     decode: int,
     depths: Sequence[int],
@@ -39,47 +40,49 @@ def measure_onnx(
     text: Path | None,
     progress: Progress,
 ) -> dict[str, Any]:
-    """What `qig bench --json` says of a GGUF file, of an ONNX model: the same fields, but for keys that its cache never leaves out.
+    """What `qig bench --json` says of a file in libqig, of a model that another engine runs: the same fields, null where the engine does not tell.
 
-    Raises ModelFileError for a model that does not open, DataError for a text without tokens.
+    Raises what open_again raises, DataError for a text without tokens.
     """
     opening = []
     for _ in range(OPENED):
         begin = time.perf_counter()
-        OnnxModel(path).close()
+        open_again().close()
         opening.append((time.perf_counter() - begin) * 1e3)
     todo = tests(prefill, decode, depths)
-    with OnnxModel(path) as model:
-        n_ctx = max(PROMPT, *(t.positions for t in todo))
-        ids = (text_tokens(model, n_ctx, text) if text else random_tokens(model.info.vocab_size, n_ctx))
-        with model.session(n_ctx=n_ctx, n_threads=threads) as session:
-            first = [_timed(session, Test(PROMPT, 0, False), ids) * 1e3 for _ in range(repeat)]
-            rows = []
-            for i, test in enumerate(todo):
-                progress(i, len(todo), str(test))
-                rows.append(_row(session, test, [test.tokens / _timed(session, test, ids) for _ in range(repeat)]))
-            n_threads, cache = session.n_threads, session.cache_bytes
-    bandwidth = read_bandwidth(model.info.file_bytes, n_threads)
+    n_ctx = max(PROMPT, *(t.positions for t in todo))
+    with open_again() as model, model.session(n_ctx=n_ctx, n_threads=threads, n_threads_batch=threads_batch) as session:
+        ids = text_tokens(model, n_ctx, text) if text else random_tokens(model.info.vocab_size, n_ctx)
+        first = [1e3 * s for s in _repeated(session, Test(PROMPT, 0, False), ids, repeat)]
+        rows = []
+        for i, test in enumerate(todo):
+            progress(i, len(todo), str(test))
+            rows.append(_row(session, test, [test.tokens / s for s in _repeated(session, test, ids, repeat)]))
+        n_threads, n_threads_batch, cache = session.n_threads, session.n_threads_batch, session.cache_bytes
+    buffer = min(model.info.file_bytes, MOST_BUFFER)
+    bandwidth = read_bandwidth(buffer, n_threads)
     for row in rows[1:]:
-        row["bytes_per_second"] = row["bytes_per_token"] * row["tokens_per_second"]["median"]
-        row["ceiling_fraction"] = row["bytes_per_second"] / bandwidth
+        told = row["bytes_per_token"] is not None
+        row["bytes_per_second"] = row["bytes_per_token"] * row["tokens_per_second"]["median"] if told else None
+        row["ceiling_fraction"] = row["bytes_per_second"] / bandwidth if told else None
     info = dataclasses.asdict(model.info)
     shown = ("name", "architecture", "file_type", "n_params", "file_bytes", "weight_bytes", "n_layers", "isa")
     return {
-        "model": str(path),
+        "version": None,
+        "model": str(model.path),
         "tokens": "random" if text is None else str(text),
         **{key: info[key] for key in shown},
         "cache_bytes": cache,
         "context": n_ctx,
         "threads": n_threads,
-        "threads_batch": n_threads,
+        "threads_batch": n_threads_batch,
         "cpu": machine()["cpu"],
         "load_ms": _series(opening),
         "first_token": {"prompt": PROMPT, "ms": _series(first)},
         "prefill": rows[0],
         "decode": rows[1:],
         "peak_rss_bytes": _peak_memory(),
-        "bandwidth_buffer_bytes": model.info.file_bytes,
+        "bandwidth_buffer_bytes": buffer,
         "bandwidth_bytes_per_second": bandwidth,
     }
 
@@ -101,8 +104,8 @@ def by_turns(
     todo = tests(prefill, decode, sorted(depths))
     n_ctx = max(t.positions for t in todo)
     with contextlib.ExitStack() as stack:
-        models: list[NativeModel | OnnxModel] = []
-        sessions: list[NativeSession | OnnxSession] = []
+        models: list[OpenedModel] = []
+        sessions: list[OpenedSession] = []
         for path in paths:
             models.append(open_model(path))
             stack.callback(models[-1].close)
@@ -148,9 +151,7 @@ def table(found: dict[str, Any]) -> list[str]:
     return [*("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows), last + busy]
 
 
-def _rounds(
-    sessions: Sequence[NativeSession | OnnxSession], test: Test, ids: list[int], repeat: int
-) -> list[dict[str, Any]]:
+def _rounds(sessions: Sequence[OpenedSession], test: Test, ids: list[int], repeat: int) -> list[dict[str, Any]]:
     for session in sessions:  # caches and pages warm
         _timed(session, test, ids)
     rates: list[list[float]] = [[] for _ in sessions]
@@ -164,11 +165,16 @@ def _rounds(
     ]
 
 
-def _timed(session: NativeSession | OnnxSession, test: Test, ids: list[int]) -> float:
-    """Seconds of a test on a session of any state."""
-    session.rollback(0)
-    if test.depth:
-        session.eval(ids[: test.depth])
+def _repeated(session: OpenedSession, test: Test, ids: list[int], repeat: int) -> list[float]:
+    """Seconds of a test, `repeat` times after one that warms caches and pages."""
+    return [_timed(session, test, ids) for _ in range(repeat + 1)][1:]
+
+
+def _timed(session: OpenedSession, test: Test, ids: list[int]) -> float:
+    """Seconds of a test on a session that holds the first of ids, as many as it may."""
+    session.rollback(min(session.pos, test.depth))
+    if session.pos < test.depth:
+        session.eval(ids[session.pos : test.depth])
     begin = time.perf_counter()
     if test.one_by_one:
         for token in ids[test.depth : test.positions]:
@@ -178,17 +184,23 @@ def _timed(session: NativeSession | OnnxSession, test: Test, ids: list[int]) -> 
     return time.perf_counter() - begin
 
 
-def _row(session: OnnxSession, test: Test, rates: list[float]) -> dict[str, Any]:
+def _row(session: OpenedSession, test: Test, rates: list[float]) -> dict[str, Any]:
     records = [session.telemetry(pos) for pos in range(test.depth, test.positions)]
     return {
         "depth": test.depth,
         "tokens": test.tokens,
         "fits": True,
         "tokens_per_second": _series(rates),
-        "bytes_per_token": statistics.mean(r.bytes_read for r in records),
-        "blocks_run": statistics.mean(r.blocks_run for r in records),
-        "agency": statistics.mean(r.agency for r in records),
+        "bytes_per_token": _mean([r.bytes_read for r in records]),
+        "blocks_run": _mean([r.blocks_run for r in records]),
+        "agency": _mean([r.agency for r in records]),
     }
+
+
+def _mean(values: list[float]) -> float | None:
+    """None where the engine does not tell."""
+    mean = statistics.mean(values)
+    return None if math.isnan(mean) else mean
 
 
 def _series(samples: list[float]) -> dict[str, Any]:
@@ -197,7 +209,7 @@ def _series(samples: list[float]) -> dict[str, Any]:
 
 
 def _peak_memory() -> int:
-    """Peak memory of this process in bytes, Python and onnxruntime included."""
+    """Peak memory of this process in bytes, Python and the engine included."""
     try:
         import resource
     except ImportError:  # Windows

@@ -3,7 +3,6 @@ no Python of that package stands between the clock and the engine."""
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from qig_edge.errors import MissingExtra, ModelFileError, RuntimeFault
+from qig_edge.errors import ModelFileError, RuntimeFault
+from qig_edge.runtime.llama_library import complaint, library
 
 BATCH = 512  # tokens of one call, llama.cpp's own default
 
@@ -31,26 +31,6 @@ class Setting:
 SETTINGS = (Setting(False, "f16"), Setting(True, "f16"), Setting(True, "q8_0"))
 
 
-def library() -> Any:
-    """The module llama_cpp, silent but for errors. Raises MissingExtra without it."""
-    try:
-        import llama_cpp
-    except ImportError:
-        raise MissingExtra("--peer llama.cpp", "llama") from None
-    llama_cpp.llama_log_set(_silence(llama_cpp), ctypes.c_void_p(0))
-    return llama_cpp
-
-
-def _silence(llama_cpp: Any) -> Any:
-    global _callback
-    if _callback is None:
-        _callback = llama_cpp.llama_log_callback(lambda level, text, data: None)
-    return _callback
-
-
-_callback: Any = None  # llama.cpp keeps the pointer: the object has to live as long as the process
-
-
 class LlamaCpp:
     """A model in llama.cpp with one context for each of several settings; close() frees all of it.
 
@@ -58,13 +38,13 @@ class LlamaCpp:
     """
 
     def __init__(self, path: Path, n_ctx: int, threads: int, settings: Sequence[Setting] = SETTINGS) -> None:
-        self.lib = library()
-        self.lib.llama_backend_init()
+        self.lib = library("--peer llama.cpp")
+        complaint()
         params = self.lib.llama_model_default_params()
         params.n_gpu_layers = 0
         self._model = self.lib.llama_model_load_from_file(str(path).encode(), params)
         if not self._model:
-            raise ModelFileError(f"{path}: llama.cpp does not open it")
+            raise ModelFileError(f"{path}: llama.cpp does not open it{complaint()}")
         self.vocab_size: int = self.lib.llama_vocab_n_tokens(self.lib.llama_model_get_vocab(self._model))
         self._contexts: dict[Setting, Any] = {}
         for setting in settings:

@@ -1,17 +1,18 @@
-"""One measurement: the `qig bench` program as a process of its own (an ONNX model: in this one, by backends.py), loads with a cold page cache, and
-the machine they happened on.
+"""One measurement: the `qig bench` program as a process of its own, loads with a cold page cache, and the machine they happened on.
+A model that libqig does not run is measured in this process (backends.py).
 
 A row is one JSON object (SCHEMA counts its changes):
   schema, device, version, commit, time (UTC), machine {...}, state_before, state_after {governor, temperature_c},
   settings      thresholds changed for this run, by key
-  result        what `qig bench --json` says, raw samples included,
+  result        what `qig bench --json` says, raw samples included; null what another engine does not tell,
   load_cold_ms, first_token_cold_ms, first_token_warm_ms   {"median", "samples"} or null where the page cache cannot be dropped
-The first-token times are whole runs of `qig generate` (an ONNX model: of `qig-edge generate`, Python's start included), from the start of the
-process to its end after one token.
+The first-token times are whole runs of `qig generate` (`qig-edge generate` where libqig does not run the model), from the start of the process to its
+end after one token.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import datetime
 import json
@@ -24,11 +25,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qig_edge import __version__
 from qig_edge.devices.host import PACKAGE, cpu_info, program_path
 from qig_edge.errors import ConfigError, ModelFileError, RuntimeFault
+
+if TYPE_CHECKING:
+    from qig_edge.runtime.opening import OpenedModel
 
 SCHEMA = 4
 COLD_RUNS = 3
@@ -59,46 +63,57 @@ def measure(
     isa: str = "auto",
     settings: dict[str, str] | None = None,
     text: Path | None = None,
+    backend: str = "auto",
     progress: Callable[[int, int, str], None] | None = None,
 ) -> dict[str, Any]:
     """Measures a model on this machine and returns the row. progress(done, total, what) is called before each part.
 
     settings change thresholds of the file, by key. text: a file whose tokens are evaluated, again and again, instead of random ones: what a
     model that adapts runs depends on what it reads. The session has as many positions as the largest test needs, whatever the model was
-    trained for. Raises ModelFileError for a file that does not open, ConfigError for a setting that it does not take, RuntimeFault where the
-    program is missing or fails.
+    trained for. backend as open_model. Raises ModelFileError for a file that does not open, ConfigError for a setting that it does not take,
+    RuntimeFault where the program is missing or fails.
     """
-    from qig_edge.runtime.onnx_model import is_onnx
-    from qig_edge.runtime.opening import check_threads_batch, open_model
+    from qig_edge.runtime.native import NativeModel
+    from qig_edge.runtime.onnx_model import GRAPH, OnnxModel
+    from qig_edge.runtime.opening import open_model
+
+    def open_again() -> OpenedModel:
+        return open_model(model, isa, settings, backend)
 
     changed = [part for key, value in (settings or {}).items() for part in ("--set", f"{key}={value}")]
-    program = program_path()
     tell = progress or (lambda done, total, what: None)
     depths = [0, 1024] if depths is None else depths
-    open_model(model, isa, settings).close()  # a bad file gets its one clear line here
-    onnx = is_onnx(model)
-    file = (model if model.is_file() else model / "model.onnx") if onnx else model
-    if onnx:
-        check_threads_batch(threads, threads_batch)
+    with contextlib.closing(open_again()) as opened:  # a bad file gets its one clear line here, and so do thread counts
+        native = isinstance(opened, NativeModel)
+        file = model / GRAPH if isinstance(opened, OnnxModel) and model.is_dir() else model
+        if not native:
+            opened.session(n_ctx=1, n_threads=threads, n_threads_batch=threads_batch).close()
     before = machine_state()
     tell(0, 3, "cold loads")
-    load_cold = _samples(lambda: _cold_open(model, file))
-    once = [str(program), "generate", str(model), "-p", PROMPT, "-n", "1", "--greedy", "-t", str(threads), "-tb", str(threads_batch)]
-    once += ["--isa", isa, *changed]
-    if onnx:
-        once = [sys.executable, "-m", "qig_edge.cli", "generate", str(model), "-p", PROMPT, "-n", "1", "--temperature", "0", "-t", str(threads)]
+    load_cold = _samples(lambda: _cold_open(file, open_again))
+    program = [str(program_path())] if native else [sys.executable, "-m", "qig_edge.cli"]
+    once = [*program, "generate", str(model), "-p", PROMPT, "-n", "1", "--temp", "0", "-t", str(threads), "-tb", str(threads_batch)]
+    once += ["--isa", isa, *changed] if native else ["--backend", backend]
     first_cold = _samples(lambda: _timed(once) if drop_cache(file) else None)
     tell(1, 3, "warm loads")
     first_warm = _samples(lambda: _timed(once))
     tell(2, 3, "prefill, decode, bandwidth")
-    if onnx:
-        from qig_edge.bench.backends import measure_onnx
-
-        result = measure_onnx(
-            model, threads=threads, prefill=prefill, decode=decode, depths=depths, repeat=repeat, text=text, progress=tell
-        )
+    if native:
+        result = _native_result(model, program[0], threads, threads_batch, prefill, decode, depths, repeat, isa, changed, text)
     else:
-        result = _native_result(model, program, threads, threads_batch, prefill, decode, depths, repeat, isa, changed, text)
+        from qig_edge.bench.backends import measure_in_process
+
+        result = measure_in_process(
+            open_again,
+            threads=threads,
+            threads_batch=threads_batch,
+            prefill=prefill,
+            decode=decode,
+            depths=depths,
+            repeat=repeat,
+            text=text,
+            progress=tell,
+        )
     tell(3, 3, "done")
     return {
         "schema": SCHEMA,
@@ -119,7 +134,7 @@ def measure(
 
 def _native_result(
     model: Path,
-    program: Path,
+    program: str,
     threads: int,
     threads_batch: int,
     prefill: int,
@@ -144,7 +159,7 @@ def _native_result(
     if text is not None:
         asked["--text"] = text
     output = _run(
-        [str(program), "bench", str(model), "--json", *(str(x) for pair in asked.items() for x in pair), *changed]
+        [program, "bench", str(model), "--json", *(str(x) for pair in asked.items() for x in pair), *changed]
     )
     try:
         result: dict[str, Any] = json.loads(output)
@@ -228,13 +243,11 @@ def commit() -> str | None:
         return None
 
 
-def _cold_open(model: Path, file: Path) -> float | None:
-    from qig_edge.runtime.opening import open_model
-
+def _cold_open(file: Path, open_again: Callable[[], OpenedModel]) -> float | None:
     if not drop_cache(file):
         return None
     start = time.perf_counter()
-    open_model(model).close()
+    open_again().close()
     return (time.perf_counter() - start) * 1e3
 
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from qig_edge.bench.llama_cpp_engine import SETTINGS, LlamaCpp, Setting, library
+from qig_edge.bench.llama_cpp_engine import SETTINGS, LlamaCpp, Setting
 from qig_edge.bench.measure import machine, machine_state
 from qig_edge.bench.timing import Test, random_tokens, tests, text_tokens
 from qig_edge.errors import ConfigError
@@ -76,7 +76,7 @@ def compare(
         exact = _same_logits(model, session, ids, rows[-1]["depth"]) if left_out else None
         same = _same_text(session, peer, ids) if theirs is None else None
         return {
-            "peer": {"name": "llama.cpp", "llama_cpp_python": library().__version__, "file": str(theirs or ours)},
+            "peer": {"name": "llama.cpp", "llama_cpp_python": peer.lib.__version__, "file": str(theirs or ours)},
             "model": {"file": str(ours), "name": model.info.name, "file_type": model.info.file_type, "isa": model.info.isa},
             "threads": session.n_threads,
             "machine": machine(),

@@ -25,7 +25,7 @@ def lines(row: dict[str, Any]) -> list[tuple[str, str, str]]:
     for d in result["decode"]:
         out.append((f"decode {d['tokens']} at depth {d['depth']}", *_rate(d)))
     out.append(("peak memory", f"{result['peak_rss_bytes'] / 2**20:.1f} MiB", _memory(result)))
-    for d in (d for d in result["decode"] if d["fits"]):
+    for d in (d for d in result["decode"] if d["fits"] and d["bytes_per_token"] is not None):
         reads = f"reads {d['bytes_per_second'] / 1e9:.2f} GB/s, {d['ceiling_fraction']:.0%} of the ceiling"
         out.append((f"bytes a token at depth {d['depth']}", f"{d['bytes_per_token'] / 1e6:.2f} MB", reads))
         blocks, pairs = f"{d['blocks_run']:.2f} of {result['n_layers']}", f"{d['agency']:.0%} of the pairs active"
@@ -52,7 +52,9 @@ def verdict(row: dict[str, Any]) -> str:
         return "No decode test fits the context."
     shallow, deep = measured[0], measured[-1]
     share = shallow["ceiling_fraction"]
-    if share >= BOUND:
+    if share is None:
+        text = f"What a token makes {result['isa']} read is not told, so neither is the share of the memory bandwidth."
+    elif share >= BOUND:
         text = f"Decode is bound by memory: {share:.0%} of what plain reading reaches. Fewer bytes a token (--q4, a smaller model) make it faster."
     else:
         text = (

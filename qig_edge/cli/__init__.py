@@ -32,6 +32,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("qig_edge.cli.train", "Train a model from text."),
     "ablate": ("qig_edge.cli.ablate", "Measure what each component of a model is worth."),
     "convert": ("qig_edge.cli.convert", "Convert a checkpoint to GGUF or ONNX."),
+    "pull": ("qig_edge.cli.pull", "Fetch a model from the Hugging Face hub."),
+    "models": ("qig_edge.cli.models", "List the models that were pulled."),
     "data": ("qig_edge.cli.data", "Write a generated corpus or graded problems as JSON lines."),
 }
 SETTINGS = {"help_option_names": ["-h", "--help"]}

@@ -72,6 +72,7 @@ def command(
     ] = None,
     settings: opt.Set = None,
     isa: opt.Isa = "auto",
+    backend: opt.Backend = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object with the raw samples.")] = False,
 ) -> None:
     """Measure a model on this machine: load, first token, prefill, decode, memory, and the share of the memory bandwidth that decode reaches.
@@ -99,6 +100,8 @@ def command(
         raise ConfigError("--threads-batch belongs to a measurement of prefill: it goes without --draft, --peer and --beside")
     if beside and (draft or text is not None or not profile.is_host or peer is not None or changed or isa != "auto"):
         raise ConfigError("--beside is a measurement of its own: it goes without --draft, --text, --device, --peer, --set and --isa")
+    if backend != "auto" and (peer is not None or draft or beside or not profile.is_host):
+        raise ConfigError(f"--backend {backend} says what is measured here: it goes without --peer, --draft, --beside and --device")
     if peer is not None or peer_model is not None:
         _check_peer(peer, peer_model, draft or not profile.is_host)
     with Steps(f"bench {device}") as steps:
@@ -117,7 +120,7 @@ def command(
             from qig_edge.bench.backends import by_turns, table
 
             found = by_turns(
-                [path, *beside],
+                [path, *map(model_path, beside)],
                 threads=threads,
                 prefill=prefill,
                 decode=decode,
@@ -169,6 +172,7 @@ def command(
                 isa=isa,
                 settings=changed,
                 text=text,
+                backend=backend,
                 progress=steps,
             )
     if not profile.is_host:

@@ -15,8 +15,7 @@ from qig_edge.runtime.symmetry import LIMIT
 
 if TYPE_CHECKING:
     from qig_edge.runtime.chat import Chat
-    from qig_edge.runtime.native import NativeSession
-    from qig_edge.runtime.onnx_session import OnnxSession
+    from qig_edge.runtime.opening import OpenedSession
     from qig_edge.runtime.symmetry import Scorer, Symmetry
 
 PROMPT = "> "
@@ -58,6 +57,7 @@ def command(
     threads_batch: opt.ThreadsBatch = 0,
     isa: opt.Isa = "auto",
     ctx: opt.Ctx = 0,
+    backend: opt.Backend = "auto",
 ) -> None:
     """Talk with a model. Through a pipe every line is one message: echo hi | qig-edge chat
 
@@ -73,7 +73,7 @@ def command(
     from qig_edge.errors import ConfigError, RuntimeFault
     from qig_edge.runtime.assets import model_path
     from qig_edge.runtime.chat import Chat
-    from qig_edge.runtime.opening import open_model, open_session, speculate
+    from qig_edge.runtime.opening import open_model, speculate
     from qig_edge.runtime.symmetry import Scorer
 
     if not symmetry_limit >= 0:  # NaN passes a range
@@ -82,9 +82,9 @@ def command(
     draft_len = opt.draft(draft, drawing, seed)
     path = model_path(model)
     with contextlib.ExitStack() as stack:
-        opened = open_model(path, isa, changed)
+        opened = open_model(path, isa, changed, backend)
         stack.callback(opened.close)
-        session = open_session(opened, ctx, threads, threads_batch)
+        session = opened.session(n_ctx=ctx, n_threads=threads, n_threads_batch=threads_batch)
         stack.callback(session.close)
         speculate(session, draft_len)
         chat = Chat(opened, session, system=system, sampling=drawing, max_tokens=max_tokens)
@@ -173,7 +173,7 @@ def _typed(chat: Chat) -> Iterator[str]:
 
 
 def _answer(
-    chat: Chat, message: str, gate: Gate | None = None, as_json: bool = False, session: NativeSession | OnnxSession | None = None
+    chat: Chat, message: str, gate: Gate | None = None, as_json: bool = False, session: OpenedSession | None = None
 ) -> bool:
     """Puts one answer on stdout, as it comes or, with a gate or as JSON, when it is whole. False where the gate held it back.
 
@@ -206,7 +206,7 @@ def _answer(
 
 
 def _whole(
-    chat: Chat, message: str, answer: str, gate: Gate | None, as_json: bool, session: NativeSession | OnnxSession | None
+    chat: Chat, message: str, answer: str, gate: Gate | None, as_json: bool, session: OpenedSession | None
 ) -> tuple[str, bool]:
     """What goes to stdout for a finished answer, and whether the gate held it back; its line goes to stderr."""
     found, line, held = None, None, False

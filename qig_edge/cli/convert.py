@@ -1,4 +1,5 @@
-"""qig-edge convert: a checkpoint as a GGUF file, or with --onnx (convert_onnx.py) as a folder for onnxruntime."""
+"""qig-edge convert: a checkpoint as a GGUF file, with --onnx (convert_onnx.py) as a folder for onnxruntime, or with --distil (convert_distil.py) as a
+student in llama.cpp's layout; the types of another model's file (convert_file.py)."""
 
 from __future__ import annotations
 
@@ -9,10 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from qig_edge.errors import CheckpointError, ConfigError, MissingExtra
+from qig_edge.cli import convert_distil
+from qig_edge.errors import CheckpointError, ConfigError, MissingExtra, ModelFileError
 
 if TYPE_CHECKING:
     from qig_edge.convert.gguf_writer import Written
+    from qig_edge.convert.jarvis_verify import StockReport
+    from qig_edge.convert.keys import Origin
     from qig_edge.convert.recipe import Recipe
     from qig_edge.convert.verify import Report
     from qig_edge.devices.profile import Profile
@@ -22,12 +26,20 @@ SMALL = 20_000_000  # parameters
 
 def command(
     checkpoint: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Checkpoint folder, or a run's folder: then its newest checkpoint.")
+        Path,
+        typer.Argument(
+            metavar="DIR|FILE",
+            help="Checkpoint, or a run's folder: then its newest checkpoint. Or a Jarvis .npz, or another model's GGUF file to change its types.",
+        ),
     ],
-    q4: Annotated[bool, typer.Option("--q4", help="4-bit blocks, 8-bit embedding and head (the default).")] = False,
+    q4: Annotated[bool, typer.Option("--q4", help="4 bits, what is sensitive 8 (the default).")] = False,
     q8: Annotated[bool, typer.Option("--q8", help="8 bits.")] = False,
     f16: Annotated[bool, typer.Option("--f16", help="16-bit floats.")] = False,
     f32: Annotated[bool, typer.Option("--f32", help="32-bit floats, as trained.")] = False,
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", metavar="NAME|FILE.toml", help="Types by tensor: a recipe that ships (q4-small among them), or your own file."),
+    ] = None,
     onnx: Annotated[
         bool, typer.Option("--onnx", help="Instead of GGUF: a folder for onnxruntime, in 32-bit floats (needs the onnx extra).")
     ] = False,
@@ -71,6 +83,38 @@ def command(
     verify_text: Annotated[
         Path | None, typer.Option("--verify-text", help="Text to compare on [default: held-out documents of the run].")
     ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            "--calibration",
+            metavar="TEXT",
+            help="Text that 4-bit rounding is fitted to [default: training text of the run, or generated text].",
+        ),
+    ] = None,
+    licence: Annotated[
+        str | None,
+        typer.Option(
+            "--license",
+            metavar="NAME",
+            help="Licence that the file names, as in Apache-2.0 [default: that of the checkpoint's README.md].",
+        ),
+    ] = None,
+    ollama: Annotated[
+        bool,
+        typer.Option("--ollama", help="Write the folder that `ollama create` takes: the file and a Modelfile; -o names the folder."),
+    ] = False,
+    system: Annotated[str | None, typer.Option("--system", help="Of --ollama: the system prompt in the Modelfile.")] = None,
+    measure: Annotated[
+        bool,
+        typer.Option(
+            "--measure",
+            help="Write no model: show what rounding each tensor costs, and propose a recipe for --budget (a .toml file with -o).",
+        ),
+    ] = False,
+    budget: Annotated[
+        str | None,
+        typer.Option(metavar="BITS|BYTES", help="Of --measure: bits a weight up to 32 (4.8), or bytes (1.9MB) [default: 5]."),
+    ] = None,
     layout: Annotated[
         str | None,
         typer.Option(
@@ -78,33 +122,80 @@ def command(
             help="Of a Jarvis checkpoint (folder or FILE.npz): jarvis, its own, which libqig runs [default], or gpt2 for stock llama.cpp and Ollama.",
         ),
     ] = None,
+    distil: Annotated[
+        str | None,
+        typer.Option(
+            "--distil",
+            metavar="LAYOUT",
+            help="Train a student of a QIG model for stock llama.cpp: llama. It learns from --data, or the run's own text.",
+        ),
+    ] = None,
+    data: Annotated[
+        list[str] | None, typer.Option("--data", metavar="PATH[=WEIGHT]", help="Of --distil: text, as train takes it. Repeatable.")
+    ] = None,
+    tokens: Annotated[int, typer.Option("--tokens", metavar="N", help="Of --distil: tokens to learn from.")] = convert_distil.TOKENS,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of the path.")] = False,
 ) -> None:
-    """Convert a checkpoint to GGUF or ONNX, and show what it costs against the checkpoint. The file or folder appears whole or not at all."""
+    """Convert a checkpoint to GGUF or ONNX, and show what it costs against the checkpoint: a GGUF file that costs more than its recipe allows is not
+    kept. The file or folder appears whole or not at all.
+
+    A QIG model becomes a file of libqig's own architecture, a dense twin one of llama.cpp's (arcee), which both run. --distil llama trains a
+    student of a QIG model that is of that architecture too, and measures it against its teacher. The types of another model's GGUF file are
+    changed by llama.cpp's quantizer (extra llama).
+    """
+    from qig_edge.cli import convert_file
     from qig_edge.cli.convert_jarvis import convert_jarvis, is_jarvis
     from qig_edge.convert.names import check_format
+    from qig_edge.convert.ollama import check_system
     from qig_edge.convert.orientation import check_choice
+    from qig_edge.convert.origin import origin
     from qig_edge.convert.recipe import load_recipe
     from qig_edge.devices.profile import load_profile
+    from qig_edge.runtime.store import found
 
     check_choice(ffn_down)
     profile = load_profile(device)
     onnx = onnx or int8
+    folder_kind = "--int8" if int8 else "--onnx"
     if int8_for != "auto" and not int8:
         raise ConfigError(f"--int8-for {int8_for} says what --int8 is for: it goes with it")
-    chosen = [r for r, given in (("q4", q4), ("q8", q8), ("f16", f16), ("f32", f32)) if given] or ["q4"]
+    flags = (("q4", q4), ("q8", q8), ("f16", f16), ("f32", f32), ("recipe", recipe))
+    chosen = [r for r, given in flags if given]
     if len(chosen) > 1:
-        raise ConfigError(f"--{' and --'.join(chosen)} exclude each other: give one of --q4, --q8, --f16, --f32")
-    if onnx and (chosen != ["f32"] or int8) and (q4 or q8 or f16 or f32):
-        raise ConfigError(f"--{'int8' if int8 else 'onnx'} and --{chosen[0]} exclude each other: an ONNX folder holds 32-bit floats or --int8")
+        raise ConfigError(f"--{' and --'.join(chosen)} exclude each other: give one of --q4, --q8, --f16, --f32, --recipe")
+    if onnx and chosen and (chosen != ["f32"] or int8):
+        raise ConfigError(f"{folder_kind} and --{chosen[0]} exclude each other: an ONNX folder holds 32-bit floats or --int8")
+    if measure and chosen:
+        raise ConfigError(f"--measure tries every type: it goes without --{chosen[0]}")
+    if system is not None and not ollama:
+        raise ConfigError("--system is of --ollama: a GGUF file holds no system prompt")
+    check_system(system)
+    if budget is not None and not measure:
+        raise ConfigError("--budget is of --measure: without it a recipe decides")
     if verify_text is not None and not verify:
         raise ConfigError("--verify-text and --no-verify exclude each other")
+    if distil is not None:
+        convert_distil.check(distil, tokens)
+    elif data or tokens != convert_distil.TOKENS:
+        raise ConfigError("--data and --tokens say what a student learns from: they go with --distil llama")
+    roads = {"--distil": distil is not None, folder_kind: onnx, "--ollama": ollama, "--measure": measure}
+    if len(both := [road for road, given in roads.items() if given]) > 1:
+        raise ConfigError(f"{' and '.join(both)} exclude each other: each makes something of its own")
+    if onnx and calibration is not None:
+        raise ConfigError(f"--calibration is of 4-bit rounding: {folder_kind} has none")
+    types = load_recipe(recipe if recipe is not None else chosen[0] if chosen else "q4")
+    checkpoint = found(checkpoint)
+    unfit = {"--ffn-down": ffn_down != "auto", "--calibration": calibration is not None, **roads}
+    if convert_file.is_gguf(checkpoint):
+        named = {"--name": name is not None, "--recipe": recipe is not None, "--license": licence is not None, "--layout": layout is not None}
+        if wrong := next((option for option, given in (named | unfit).items() if given), None):
+            raise ConfigError(f"{wrong} is for checkpoints: the file '{checkpoint}' keeps what it has")
+        convert_file.convert_file(checkpoint, types.name, output, force, verify, verify_text, as_json)
+        return
     if is_jarvis(checkpoint):
-        if ffn_down != "auto":
-            raise ConfigError("--ffn-down is for QIG models: a Jarvis model has no such choice")
-        if onnx or int8:
-            raise ConfigError(f"--{'int8' if int8 else 'onnx'} is for QIG models and dense twins, not for a Jarvis model")
-        convert_jarvis(checkpoint, load_recipe(chosen[0]), layout or "jarvis", output, name, force, verify, verify_text, as_json)
+        if wrong := next((option for option, given in unfit.items() if given), None):
+            raise ConfigError(f"{wrong} is for QIG models and dense twins, not for a Jarvis model")
+        convert_jarvis(checkpoint, types, layout or "jarvis", output, name, force, verify, verify_text, licence, as_json)
         return
     if layout is not None:
         raise ConfigError(f"--layout {layout} is for Jarvis checkpoints")
@@ -123,31 +214,64 @@ def command(
         if ffn_down != "auto":
             raise ConfigError(f"--ffn-down {ffn_down} is of GGUF files: an ONNX graph has one form")
         kind = convert_onnx.instruction_set(int8_for, profile) if int8 else None
-        convert_onnx.convert(folder, output, name or run_name(folder), kind, verify, verify_text, force, as_json)
+        source = origin(folder, f"int8 {kind}" if kind else "f32", licence)
+        convert_onnx.convert(folder, output, name or run_name(folder), kind, verify, verify_text, force, as_json, source)
         return
-    recipe = load_recipe(chosen[0])
     config = checkpoints.read_config(folder)
-    check_format(config)
+    if distil is None:
+        check_format(config)
+    if measure:
+        from qig_edge.cli.convert_measure import measured
+
+        measured(folder, output, budget or "5", calibration, force, as_json)
+        return
+    name = name if name is not None else run_name(folder)
+    source = origin(folder, types.name, licence)
+    if distil is not None:
+        if ffn_down != "auto" or verify_text is not None or not verify:
+            raise ConfigError("--distil goes without --ffn-down, --verify-text and --no-verify: its student has one form and is always measured")
+        out = output or Path(f"{name}-llama-{types.suffix}.gguf")
+        check_output(out, force)
+        convert_distil.convert(folder, out, types, name, data or (), tokens, calibration, source, as_json)
+        return
+    if types.dense_down_only(config):
+        if ffn_down == "sparse":
+            raise ConfigError(f"--ffn-down sparse: recipe '{types.name}' stores ffn_down as q4_1, which only the dense product reads")
+        ffn_down = "dense"
     if config.attention == "dot" and ffn_down == "sparse":
         raise ConfigError("--ffn-down sparse is for QIG models: the llama layout of a dense twin has no such matrix")
-    name = name if name is not None else run_name(folder)
-    out = output or Path(f"{name}-{recipe.suffix}.gguf")
-    if out.is_dir() or not out.parent.is_dir():
-        raise ConfigError(
-            f"--output '{out}': "
-            + ("is a folder, a file name is needed" if out.is_dir() else f"there is no folder '{out.parent}'")
-        )
-    if out.exists() and not force:
-        raise ConfigError(f"'{out}' exists: choose another name with -o, or replace it with --force")
-    notes, report, facts = _convert(folder, out, recipe, name, verify, verify_text, ffn_down, profile)
+    out = output or Path(f"{name}-{types.suffix}{'-ollama' if ollama else '.gguf'}")
+    check_output(out, force, "folder" if ollama else "file")
+
+    def convert(target: Path) -> tuple[list[str], Report | None, dict[str, Any]]:
+        return _convert(folder, target, types, name, verify, verify_text, ffn_down, profile, calibration, source, ollama)
+
+    if ollama:
+        from qig_edge.cli.convert_ollama import folder_written
+
+        notes, report, facts = folder_written(out, source, system, convert)
+    else:
+        notes, report, facts = convert(out)
     if as_json:
         import dataclasses
         import json
 
         shown = facts | (dataclasses.asdict(report) if report else {})
-        print(json.dumps({"file": str(out), "checkpoint": str(folder), "recipe": recipe.name, **shown, "notes": notes}))
+        print(json.dumps({"file": str(out), "checkpoint": str(folder), "recipe": types.name, **shown, "notes": notes}))
     else:
         print(out)
+
+
+def check_output(out: Path, force: bool, kind: str = "file") -> None:
+    """Raises ConfigError where `out`, a file or a folder, cannot be written, or is there and must not be replaced."""
+    if not out.parent.is_dir():
+        raise ConfigError(f"--output '{out}': there is no folder '{out.parent}'")
+    if kind == "file" and out.is_dir():
+        raise ConfigError(f"--output '{out}': is a folder, a file name is needed")
+    if kind == "folder" and out.exists() and not (out / "Modelfile").is_file():
+        raise ConfigError(f"--output '{out}': is there and is no folder that --ollama wrote, so it is not replaced")
+    if out.exists() and not force:
+        raise ConfigError(f"'{out}' exists: choose another name with -o, or replace it with --force")
 
 
 def run_name(folder: Path) -> str:
@@ -165,14 +289,21 @@ def _convert(
     text: Path | None,
     ffn_down: str,
     profile: Profile,
+    calibration: Path | None,
+    origin: Origin,
+    ollama: bool,
 ) -> tuple[list[str], Report | None, dict[str, Any]]:
     """Writes, opens and compares under a partial name; only then `out` appears. Returns notes, the comparison, and size and orientation."""
+    import dataclasses
+
     import torch
 
     from qig_edge.cli.progress import Steps
+    from qig_edge.convert import calibration as calibrating
     from qig_edge.convert import orientation
     from qig_edge.convert import verify as verification
-    from qig_edge.convert.gguf_writer import write_gguf
+    from qig_edge.convert.gguf_writer import vocabulary, write_gguf
+    from qig_edge.convert.ollama import parameters as own_parameters
     from qig_edge.runtime.files import replacing
     from qig_edge.runtime.native import NativeModel
     from qig_edge.train import checkpoint as checkpoints
@@ -184,6 +315,14 @@ def _convert(
     with stoppable(), Steps(f"reading {folder}") as steps:
         model, tokenizer = checkpoints.load_model(folder), load_tokenizer(folder)
         twin = model.config.attention == "dot"
+        if ollama:
+            origin = dataclasses.replace(origin, parameters=own_parameters(model))
+        moments, calibrated_on = None, None
+        if any(kind != "f32" for _, kind in recipe.types):
+            vocabulary(tokenizer, model.config.vocab_size)  # before text makes ids that the model does not have
+            sample = calibrating.sample(folder, tokenizer, model.config.context_length, calibration)
+            moments = calibrating.moments(model, sample, lambda done, total: steps(done, total, "calibrating"))
+            calibrated_on = sample.source
 
         def write(path: Path, sparse: bool) -> Written:
             kind = "sparse" if sparse else "dense"
@@ -198,6 +337,8 @@ def _convert(
                     name,
                     lambda done, total: steps(done, total, f"writing {out.name} ({kind})"),
                     sparse_down=sparse,
+                    moments=moments,
+                    origin=origin,
                 ),
             )
 
@@ -228,9 +369,15 @@ def _convert(
                     report = verification.compare(
                         model, opened, held_out, progress=lambda done, total: steps(done, total, "comparing")
                     )
-        for line in [*_table(name, recipe, file_bytes, parameters, bits, choice.why, report), *written.notes]:
+                    check_kl(report, recipe)
+        worst = max(written.lost.items(), key=lambda entry: entry[1], default=None)
+        for line in [*_table(name, recipe, file_bytes, parameters, bits, choice.why, report, worst), *written.notes]:
             steps.say(line)
-    facts = {"file_bytes": file_bytes, "parameters": parameters, "bits_per_weight": bits}
+    facts: dict[str, Any] = {"file_bytes": file_bytes, "parameters": parameters, "bits_per_weight": bits, "calibrated_on": calibrated_on}
+    if ollama:
+        facts["parameters_of_qig"] = dict(origin.parameters)
+    if worst is not None:
+        facts |= {"worst_tensor": worst[0], "worst_tensor_lost": worst[1]}
     stored = {"ffn_down": "sparse" if choice.sparse else "dense", "active_share": choice.share, "decode": choice.decode}
     return written.notes, report, {**facts, **stored, "ffn_down_why": choice.why}
 
@@ -276,8 +423,24 @@ def stoppable() -> Any:
     return stack
 
 
+def check_kl(report: Report | StockReport, recipe: Recipe) -> None:
+    """Raises ModelFileError where the file is further from the checkpoint than its recipe allows."""
+    if not report.kl <= recipe.max_kl:
+        raise ModelFileError(
+            f"the file's KL divergence of {report.kl:.3g} nats a token passes max_kl = {recipe.max_kl:g} of recipe '{recipe.name}': it is not kept;"
+            " give it more bits (--q8), train the last part 4-bit aware, or keep it all the same with --no-verify"
+        )
+
+
 def _table(
-    name: str, recipe: Recipe, file_bytes: int, parameters: int, bits: float, orientation: str, report: Report | None
+    name: str,
+    recipe: Recipe,
+    file_bytes: int,
+    parameters: int,
+    bits: float,
+    orientation: str,
+    report: Report | None,
+    worst: tuple[str, float] | None,
 ) -> list[str]:
     """The result in aligned lines."""
     rows = [
@@ -286,16 +449,19 @@ def _table(
         ("size", f"{file_bytes / 1e6:.2f} MB, {bits:.2f} bits a weight"),
         ("ffn_down", orientation),
     ]
-    return [f"{key:<16}{value}" for key, value in [*rows, *(compared(report, recipe.usual_kl) if report else [])]]
+    if worst is not None:
+        rows.append(("worst tensor", f"{worst[0]}: rounding changed {worst[1]:.2%} of its outputs' energy"))
+    if report is not None:
+        rows += compared(report, f", at most {recipe.max_kl:g}")
+    return [f"{key:<16}{value}" for key, value in rows]
 
 
-def compared(report: Report, usual_kl: float) -> list[tuple[str, str]]:
-    """The comparison in words; a divergence above usual_kl is called high."""
-    worse = " (high: train the last part 4-bit aware, or keep more bits)" if not report.kl <= usual_kl else ""
+def compared(report: Report, against: str) -> list[tuple[str, str]]:
+    """The comparison in words; against: what follows the divergence."""
     change = report.file_bits_per_byte / report.checkpoint_bits_per_byte - 1
     return [
         ("compared on", f"{report.tokens} tokens, {report.text}"),
-        ("KL divergence", f"{report.kl:.3g} nats a token{worse}"),
+        ("KL divergence", f"{report.kl:.3g} nats a token{against}"),
         ("largest error", f"{report.max_error:.3g}, of a logit"),
         ("same top token", f"{report.top1:.2%}"),
         (

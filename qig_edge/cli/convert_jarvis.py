@@ -32,6 +32,7 @@ def convert_jarvis(
     force: bool,
     verify: bool,
     text: Path | None,
+    licence: str | None,
     as_json: bool,
 ) -> None:
     """Writes the file, whole or not at all, and says what it costs against the checkpoint. layout: "jarvis" or "gpt2"."""
@@ -40,12 +41,13 @@ def convert_jarvis(
         import torch
     except ImportError:
         raise MissingExtra("qig-edge convert", "train") from None
-    from qig_edge.cli.convert import _written, run_name, stoppable
+    from qig_edge.cli.convert import _written, check_kl, check_output, run_name, stoppable
     from qig_edge.cli.progress import Steps
     from qig_edge.convert import verify as verification
     from qig_edge.convert.gguf_writer import Written
     from qig_edge.convert.jarvis_gguf import LAYOUTS, write_jarvis
     from qig_edge.convert.jarvis_verify import compare_stock
+    from qig_edge.convert.origin import origin
     from qig_edge.runtime.files import replacing
     from qig_edge.runtime.native import NativeModel
     from qig_edge.train import checkpoint
@@ -60,15 +62,12 @@ def convert_jarvis(
     folder = npz.parent
     name = name if name is not None else run_name(folder)
     out = output or Path(f"{name}{'-gpt2' if stock else ''}-{recipe.suffix}.gguf")
-    if out.is_dir() or not out.parent.is_dir():
-        raise ConfigError(f"--output '{out}': " + ("is a folder, a file name is needed" if out.is_dir() else f"there is no folder '{out.parent}'"))
-    if out.exists() and not force:
-        raise ConfigError(f"'{out}' exists: choose another name with -o, or replace it with --force")
+    source_of = origin(folder, recipe.name, licence, npz.name)
+    check_output(out, force)
     torch.set_num_threads(1)
     report: Report | StockReport | None = None
     with stoppable(), Steps(f"reading {npz}") as steps:
         network, tokenizer = files.read_network(npz), load_tokenizer(folder)
-        digest = files.sha256(npz)
         with replacing(out) as partial:
 
             def write() -> Written:
@@ -78,7 +77,7 @@ def convert_jarvis(
                     tokenizer,
                     recipe,
                     name,
-                    digest,
+                    source_of,
                     layout,
                     progress=lambda done, total: steps(done, total, f"writing {out.name}"),
                 )
@@ -95,6 +94,8 @@ def convert_jarvis(
                         held_out = verification.held_out(folder, opened, tokenizer, text)
                         model = files.torch_model(network)
                         report = verification.compare(model, opened, held_out, progress=lambda done, total: steps(done, total, "comparing"))
+            if report is not None:
+                check_kl(report, recipe)
         if stock and verify and report is None:
             notes = ["not compared: libqig does not run this layout, and llama-cpp-python, which does, is not installed (extra llama)", *notes]
         for line in [*_table(name, recipe, facts, report), *notes]:
@@ -121,7 +122,7 @@ def _table(name: str, recipe: Recipe, facts: dict[str, Any], report: Report | St
     if report is not None:
         rows += [
             ("compared on", f"{report.tokens} tokens, {report.text}"),
-            ("KL divergence", f"{report.kl:.3g} nats a token"),
+            ("KL divergence", f"{report.kl:.3g} nats a token, at most {recipe.max_kl:g}"),
             ("same top token", f"{report.top1:.2%}"),
         ]
     if isinstance(report, Report):

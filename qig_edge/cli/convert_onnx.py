@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from qig_edge.errors import CheckpointError, ConfigError, MissingExtra
 
 if TYPE_CHECKING:
+    from qig_edge.convert.keys import Origin
     from qig_edge.devices.profile import Profile
 
 # nats a token above which a conversion is called unusual
@@ -33,6 +34,7 @@ def convert(
     text: Path | None,
     force: bool,
     as_json: bool,
+    origin: Origin,
 ) -> None:
     """Writes, opens and compares under a partial name; only then the folder appears.
 
@@ -74,7 +76,7 @@ def convert(
         try:
             with replacing_folder(out) as partial:
                 steps(0, 2, f"exporting {out.name}" + (f" (int8 for {int8})" if int8 else ""))
-                onnx_folder.write(partial, model, tokenizer, name, int8)
+                onnx_folder.write(partial, model, tokenizer, name, int8, origin)
                 steps(1, 2, "opening")
                 with OnnxModel(partial) as opened:
                     file_bytes, parameters, bits = verification.size(opened)
@@ -86,11 +88,12 @@ def convert(
         except OSError as e:
             why = e.strerror or "the disk took only a part of it: it is full, or a limit holds"
             raise CheckpointError(f"cannot write '{out}': {why}; nothing was left there") from None
+        usual = USUAL_KL[bool(int8)]
         rows = [
             ("model", f"{name}, {parameters / 1e6:.2f}M parameters"),
             ("types", f"8-bit weights and activations, for {int8}" if int8 else "32-bit floats"),
             ("size", f"{file_bytes / 1e6:.2f} MB, {bits:.2f} bits a weight"),
-            *(compared(report, USUAL_KL[bool(int8)]) if report else []),
+            *(compared(report, "" if report.kl <= usual else f" (high: usual is at most {usual:g})") if report else []),
         ]
         for line in [*(f"{key:<16}{value}" for key, value in rows), *notes]:
             steps.say(line)

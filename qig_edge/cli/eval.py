@@ -55,6 +55,7 @@ def command(
     settings: opt.Set = None,
     threads: opt.Threads = 0,
     isa: opt.Isa = "auto",
+    backend: opt.Backend = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of tables.")] = False,
 ) -> None:
     """Evaluate a model: accuracy by family and level with standard errors, and how well its own state told difficulty and errors.
@@ -86,7 +87,7 @@ def command(
             progress=steps,
         )
         for value, variant in variants:
-            with open_model(path, isa, fixed | variant) as opened:
+            with open_model(path, isa, fixed | variant, backend) as opened:
                 found.append((value, run(suite, opened, options)))
                 about = {"name": opened.info.name, "file_type": opened.info.file_type, "n_params": opened.info.n_params}
     result: Result = found[0][1]

@@ -10,8 +10,7 @@ import typer
 from qig_edge.cli import options as opt
 
 if TYPE_CHECKING:
-    from qig_edge.runtime.native import NativeSession
-    from qig_edge.runtime.onnx_session import OnnxSession
+    from qig_edge.runtime.opening import OpenedSession
     from qig_edge.runtime.stream import Stats
 
 
@@ -53,6 +52,7 @@ def command(
     threads_batch: opt.ThreadsBatch = 0,
     isa: opt.Isa = "auto",
     ctx: opt.Ctx = 0,
+    backend: opt.Backend = "auto",
 ) -> None:
     """Continue a text: the text and its continuation go to stdout, until the model ends it or --max-tokens are drawn.
 
@@ -63,7 +63,7 @@ def command(
 
     from qig_edge.errors import ConfigError
     from qig_edge.runtime.assets import model_path
-    from qig_edge.runtime.opening import open_model, open_session, speculate
+    from qig_edge.runtime.opening import open_model, speculate
     from qig_edge.runtime.state import TokenState, token_line, token_table
     from qig_edge.runtime.stream import Stats, generate
 
@@ -88,7 +88,10 @@ def command(
         if telemetry_json:
             write(token_line(token) + "\n")
 
-    with open_model(path, isa, changed) as opened, open_session(opened, ctx, threads, threads_batch) as session:
+    with (
+        open_model(path, isa, changed, backend) as opened,
+        opened.session(n_ctx=ctx, n_threads=threads, n_threads_batch=threads_batch) as session,
+    ):
         speculate(session, draft_len)
         took = Stats()
         pieces = generate(opened, session, prompt, sampling=drawing, max_tokens=max_tokens, stats=took, on_token=take)
@@ -108,7 +111,7 @@ def command(
         opt.report(took, opened, session, show_stats=stats, telemetry=telemetry, conversation=False)
 
 
-def _facts(text: str, took: Stats, session: NativeSession | OnnxSession) -> dict[str, Any]:
+def _facts(text: str, took: Stats, session: OpenedSession) -> dict[str, Any]:
     """The object of --json: the qig program prints the same fields."""
     counts = {"end": took.end, "prompt_tokens": took.prompt_tokens, "tokens": took.tokens}
     seconds = {"prefill_s": took.prefill_s, "decode_s": took.decode_s}

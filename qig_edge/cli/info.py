@@ -11,7 +11,7 @@ from qig_edge.cli import options as opt
 
 if TYPE_CHECKING:
     from qig_edge.runtime.native import NativeModel
-    from qig_edge.runtime.onnx_model import OnnxModel
+    from qig_edge.runtime.opening import OpenedModel
 
 # bytes of 32 weights
 BLOCK_BYTES = {"F16": 64, "Q8_0": 34, "Q4_0": 18}
@@ -42,9 +42,9 @@ def command(
             if isinstance(opened, NativeModel):
                 shown = file_facts(opened, tensors)
             elif tensors:
-                raise ConfigError("--tensors lists those of a GGUF file: an ONNX graph's are its own matter")
+                raise ConfigError(f"--tensors lists those of a GGUF file that libqig runs: '{opened.path}' is none")
             else:
-                shown = onnx_facts(opened)
+                shown = other_facts(opened)
     if as_json:
         print(json.dumps(shown))
     else:
@@ -77,18 +77,21 @@ def file_facts(model: NativeModel, tensors: bool) -> dict[str, Any]:
     return facts
 
 
-def onnx_facts(model: OnnxModel) -> dict[str, Any]:
-    """Facts about an opened ONNX model; sizes in bytes."""
+def other_facts(model: OpenedModel) -> dict[str, Any]:
+    """Facts about a model that another engine than libqig opened; sizes in bytes."""
     import dataclasses
 
-    return {
-        "folder": str(model.path),
+    from qig_edge.runtime.onnx_model import OnnxModel
+
+    facts = {
+        "folder" if isinstance(model, OnnxModel) else "file": str(model.path),
         **dataclasses.asdict(model.info),
-        "bits_per_weight": 8 * model.tensor_bytes() / model.info.n_params,
+        "bits_per_weight": 8 * model.info.weight_bytes / model.info.n_params,
         "chat_format": model.eot is not None,
-        "inputs": ["input_ids", "attention_mask", *model.names.past],
-        "outputs": model.names.outputs,
     }
+    if isinstance(model, OnnxModel):
+        facts |= {"inputs": ["input_ids", "attention_mask", *model.names.past], "outputs": model.names.outputs}
+    return facts
 
 
 def temperatures(model: NativeModel) -> list[float]:

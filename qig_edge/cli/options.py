@@ -9,13 +9,12 @@ import typer
 
 if TYPE_CHECKING:
     from qig_edge.runtime.backend import Sampling
-    from qig_edge.runtime.native import NativeModel, NativeSession
-    from qig_edge.runtime.onnx_model import OnnxModel
-    from qig_edge.runtime.onnx_session import OnnxSession
+    from qig_edge.runtime.opening import OpenedModel, OpenedSession
     from qig_edge.runtime.stream import Stats
 
 Model = Annotated[
-    Path | None, typer.Argument(metavar="MODEL", help="GGUF file or ONNX folder; without it the model that ships with qig-edge.")
+    Path | None,
+    typer.Argument(metavar="MODEL", help="GGUF file, ONNX folder, or a pulled model's name; without it the model that ships with qig-edge."),
 ]
 MaxTokens = Annotated[int, typer.Option("--max-tokens", "-n", min=1, help="Most tokens of one answer.")]
 Temperature = Annotated[
@@ -82,8 +81,15 @@ ThreadsBatch = Annotated[
         help="Threads that read prompts; 0: as --threads, or where that is 0 too measured likewise.",
     ),
 ]
+Backend = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|native|llama",
+        help="What runs the file: native is libqig, llama is llama.cpp (extra llama), auto llama.cpp for architectures that libqig does not run.",
+    ),
+]
 Isa = Annotated[str, typer.Option(help="Kernel set: auto, or one that 'qig-edge info' lists.")]
-Ctx = Annotated[int, typer.Option(min=0, help="Positions of the context; 0: as many as the model was trained for.")]
+Ctx = Annotated[int, typer.Option(min=0, help="Positions of the context; 0: as many as the model was trained for (llama.cpp: at most 8192).")]
 
 
 def sampling(
@@ -135,13 +141,7 @@ def settings(given: list[str] | None) -> dict[str, str]:
 
 
 def report(
-    stats: Stats,
-    model: NativeModel | OnnxModel,
-    session: NativeSession | OnnxSession,
-    *,
-    show_stats: bool,
-    telemetry: bool,
-    conversation: bool,
+    stats: Stats, model: OpenedModel, session: OpenedSession, *, show_stats: bool, telemetry: bool, conversation: bool
 ) -> None:
     """Prints what follows an answer on stderr: its state in words, a notice of breakdown, statistics."""
     import sys
@@ -157,12 +157,12 @@ def report(
         print(line, file=sys.stderr)
 
 
-def thread_facts(session: NativeSession | OnnxSession) -> dict[str, int]:
+def thread_facts(session: OpenedSession) -> dict[str, int]:
     """The thread counts of a session, as JSON objects tell them."""
     return {"threads": session.n_threads, "threads_batch": session.n_threads_batch}
 
 
-def stats_line(stats: Stats, model: NativeModel | OnnxModel, session: NativeSession | OnnxSession) -> str:
+def stats_line(stats: Stats, model: OpenedModel, session: OpenedSession) -> str:
     """One line about an answer: counts, speeds, what ran of an adaptive model, memory of this process and of the cache in it, threads."""
     import psutil
 

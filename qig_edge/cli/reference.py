@@ -41,7 +41,7 @@ def section(name: str) -> str:
     for parameter, kind, info in _parameters(function):
         required = parameter.default in (inspect.Parameter.empty, ...)
         if type(info).__name__ == "ArgumentInfo":
-            shown = (info.metavar or parameter.name.upper()).strip("[]")
+            shown = info.metavar or parameter.name.upper()
             usage.append(shown if required else f"[{shown}]")
             arguments.append(
                 _row(f"`{shown}`", info.help, _limits(info, kind, None if required else parameter.default, required))

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qig_edge.convert import rounding
 from qig_edge.convert.gguf_file import written
-from qig_edge.convert.keys import add_keys
+from qig_edge.convert.keys import Origin, add_keys
 from qig_edge.convert.names import TensorName, architecture, check_format, tensor_names
-from qig_edge.convert.recipe import BLOCK, Recipe, odd_width
+from qig_edge.convert.recipe import BLOCK, QUANTIZED, Recipe, odd_width
 from qig_edge.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -27,10 +29,12 @@ NORMAL, CONTROL = 1, 3  # tokenizer.ggml.token_type
 
 @dataclasses.dataclass(frozen=True)
 class Written:
-    """tensors by type; notes: one line for each thing that a user should know."""
+    """tensors by type; notes: one line for each thing that a user should know; lost: for each matrix that was rounded the share of its products'
+    energy that changed (rounding.lost), where write_gguf was given moments."""
 
     tensors: dict[str, int]
     notes: list[str]
+    lost: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
 def write_gguf(
@@ -41,11 +45,14 @@ def write_gguf(
     name: str,
     progress: Callable[[int, int], None] | None = None,
     sparse_down: bool = False,
+    moments: Mapping[str, np.ndarray] | None = None,
+    origin: Origin | None = None,
 ) -> Written:
     """Writes `path`, which is left incomplete where an error is raised (the caller gives a partial file's name).
 
-    progress(done, total) counts tensors; sparse_down as in tensor_names. Raises CheckpointError for a model or tokenizer that the format does
-    not describe, and for weights that are no finite numbers or do not fit a half-precision type; OSError where the disk refuses.
+    progress(done, total) counts tensors; sparse_down as in tensor_names; moments (calibration.moments): what 4-bit rounding is fitted to, without
+    them every weight goes to the nearest place, as 4-bit-aware training has it. Raises CheckpointError for a model or tokenizer that the format
+    does not describe, and for weights that are no finite numbers or do not fit a half-precision type; OSError where the disk refuses.
     """
     import gguf
 
@@ -55,16 +62,20 @@ def write_gguf(
     weights = model.state_dict()
     writer = gguf.GGUFWriter(path, architecture(config))
     counts: dict[str, int] = {}
+    lost: dict[str, float] = {}
     odd: dict[int, list[str]] = {}
     with written(writer):
-        add_keys(writer, config, model.thresholds(), recipe.file_type, name)
+        add_keys(writer, config, model.thresholds(), file_type(tensors, recipe), name, origin)
         _add_tokenizer(writer, tokenizer, config.vocab_size)
         for done, tensor in enumerate(tensors):
             kind = recipe.kind(tensor)
-            data = _encode(tensor, _values(tensor, weights), kind)
+            values = _values(tensor, weights)
+            data = _encode(tensor, values, kind, moments)
+            if moments is not None and tensor.part is not None and kind != "f32":
+                lost[tensor.gguf] = _lost(tensor, values, data, kind, moments)
             writer.add_tensor(tensor.gguf, data, raw_dtype=gguf.GGMLQuantizationType[kind.upper()])
             counts[kind] = counts.get(kind, 0) + 1
-            if tensor.part and odd_width(tensor) and any(t in ("q4_0", "q8_0") for _, t in recipe.types):
+            if tensor.part and odd_width(tensor) and recipe.asked(tensor) in QUANTIZED:
                 odd.setdefault(odd_width(tensor), []).append(tensor.gguf)
             if progress:
                 progress(done + 1, len(tensors))
@@ -72,10 +83,17 @@ def write_gguf(
         f"{len(names)} tensors ({names[0]}{', ...' if len(names) > 1 else ''}) are F16: rows of {width} weights do not divide into blocks of {BLOCK}"
         for width, names in sorted(odd.items())
     ]
-    return Written(counts, notes)
+    return Written(counts, notes, lost)
 
 
-def _values(tensor: TensorName, weights: dict[str, Tensor]) -> np.ndarray:
+def encoded(
+    tensor: TensorName, weights: Mapping[str, Tensor], kind: str, moments: Mapping[str, np.ndarray] | None
+) -> np.ndarray:
+    """One tensor of a state_dict as write_gguf stores it: floats, or uint8 rows of blocks. Raises as write_gguf does."""
+    return _encode(tensor, _values(tensor, weights), kind, moments)
+
+
+def _values(tensor: TensorName, weights: Mapping[str, Tensor]) -> np.ndarray:
     """float32 in the shape that the file gives it."""
     import numpy as np
 
@@ -88,7 +106,17 @@ def _values(tensor: TensorName, weights: dict[str, Tensor]) -> np.ndarray:
     return parts[0] if tensor.then is None else np.concatenate([part.ravel() for part in parts])
 
 
-def _encode(tensor: TensorName, data: np.ndarray, kind: str) -> np.ndarray:
+def file_type(tensors: list[TensorName], recipe: Recipe) -> str:
+    """The name of gguf's LlamaFileType for the type that most weights have."""
+    sizes: dict[str, int] = {}
+    for tensor in tensors:
+        kind = recipe.kind(tensor)
+        sizes[kind] = sizes.get(kind, 0) + math.prod(tensor.shape)
+    most = max(sizes, key=lambda kind: sizes[kind])
+    return "ALL_F32" if most == "f32" else f"MOSTLY_{most.upper()}"
+
+
+def _encode(tensor: TensorName, data: np.ndarray, kind: str, moments: Mapping[str, np.ndarray] | None) -> np.ndarray:
     """The tensor's bytes as its type stores them: float arrays, or uint8 rows of blocks."""
     import gguf
     import numpy as np
@@ -103,13 +131,30 @@ def _encode(tensor: TensorName, data: np.ndarray, kind: str) -> np.ndarray:
         raise CheckpointError(
             f"{tensor.torch} holds values that are not finite: the training went wrong before this checkpoint"
         )
-    # the scale of a Q4_0 block is the largest weight / 8, of Q8_0 / 127, in half precision
-    limit = {"f16": 1, "q4_0": 8, "q8_0": 127}.get(kind, np.inf) * 65504.0
+    # in half precision: the value itself, the scale of a block (the largest weight / 8 or / 127), the smallest weight of a Q4_1 block
+    limit = {"f16": 1, "q4_0": 8, "q4_1": 1, "q8_0": 127}.get(kind, np.inf) * 65504.0
     if not np.abs(data).max() <= limit:
         raise CheckpointError(
             f"{tensor.torch} holds {np.abs(data).max():g}, more than {kind} can (at most {limit:g}): use --f32"
         )
+    if moments is not None and tensor.part is not None and kind in rounding.COMPENSATED:
+        return rounding.blocks(_as_product(tensor, data), kind, moments.get(tensor.part), tensor.transposed)
     return gguf.quants.quantize(np.ascontiguousarray(data), gguf.GGMLQuantizationType[kind.upper()])
+
+
+def _as_product(tensor: TensorName, data: np.ndarray) -> np.ndarray:
+    """[out, in], whichever way the file holds it."""
+    return data.T if tensor.transposed else data
+
+
+def _lost(
+    tensor: TensorName, values: np.ndarray, data: np.ndarray, kind: str, moments: Mapping[str, np.ndarray]
+) -> float:
+    import gguf
+
+    restored = gguf.quants.dequantize(data, gguf.GGMLQuantizationType[kind.upper()])
+    assert tensor.part is not None
+    return rounding.lost(_as_product(tensor, values), _as_product(tensor, restored), moments.get(tensor.part))
 
 
 def _add_tokenizer(writer: GGUFWriter, tokenizer: Tokenizer, vocab_size: int) -> None:

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from qig_edge.convert.gguf_file import written
+from qig_edge.convert.gguf_writer import file_type
 from qig_edge.convert.jarvis_names import jarvis_tensors
-from qig_edge.convert.keys import ALIGNMENT
+from qig_edge.convert.keys import ALIGNMENT, Origin, add_origin
 from qig_edge.convert.names import TensorName
 from qig_edge.convert.recipe import Recipe, odd_width
 from qig_edge.errors import CheckpointError, ConfigError
@@ -44,14 +45,13 @@ def write_jarvis(
     tokenizer: Tokenizer,
     recipe: Recipe,
     name: str,
-    checkpoint_hash: str,
+    origin: Origin,
     layout: str = "jarvis",
-    licence: str | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[str]:
     """Writes `path`, which is left incomplete where an error is raised; returns notes, one line each.
 
-    checkpoint_hash: SHA-256 of the .npz; progress(done, total) counts tensors. Raises ConfigError for a layout that is none, CheckpointError for a
+    origin: of the .npz; progress(done, total) counts tensors. Raises ConfigError for a layout that is none, CheckpointError for a
     tokenizer that is no vocabulary of words, a model without final norm in the layout of gpt2, and weights that a type cannot hold; OSError where
     the disk refuses.
     """
@@ -68,13 +68,12 @@ def write_jarvis(
         writer.add_name(name)
         if stock:
             writer.add_description(ADDED)
-        if licence:
-            writer.add_license(licence)
-        writer.add_file_type(gguf.LlamaFileType[recipe.file_type])
+        tensors = list(_gpt2(network) if stock else _own(network))
+        writer.add_size_label(f"{config.param_counts()['total'] / 1e6:.3g}M")
+        add_origin(writer, name, origin)
+        writer.add_file_type(gguf.LlamaFileType[file_type([tensor for tensor, _ in tensors], recipe)])
         writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
         writer.add_custom_alignment(ALIGNMENT)
-        writer.add_string("qig.checkpoint.sha256", checkpoint_hash)
-        writer.add_string("qig.recipe", recipe.name)
         writer.add_context_length(config.context_length)
         writer.add_embedding_length(config.d_model)
         writer.add_block_count(config.n_layers)
@@ -83,7 +82,7 @@ def write_jarvis(
         writer.add_layer_norm_eps(config.norm_eps)
         writer.add_vocab_size(config.vocab_size)
         _add_tokenizer(writer, tokens, kinds, stock)
-        notes = _add_tensors(writer, list(_gpt2(network) if stock else _own(network)), recipe, progress)
+        notes = _add_tensors(writer, tensors, recipe, progress)
     return [*notes, ADDED] if stock else notes
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,7 +15,26 @@ if TYPE_CHECKING:
 ALIGNMENT = 32
 
 
-def add_keys(writer: GGUFWriter, config: ModelConfig, thresholds: Thresholds, file_type: str, name: str) -> None:
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """Where a file comes from. licence: as the user or the checkpoint's card names it (None: nobody did, and none is invented); version: the
+    checkpoint's folder; sha256: of its weights, 64 hexadecimal digits; recipe: by its name; parameters: of qig_edge.convert.ollama."""
+
+    licence: str | None
+    version: str
+    sha256: str
+    recipe: str
+    parameters: Mapping[str, float | bool] = dataclasses.field(default_factory=dict)
+
+
+def add_keys(
+    writer: GGUFWriter,
+    config: ModelConfig,
+    thresholds: Thresholds,
+    file_type: str,
+    name: str,
+    origin: Origin | None = None,
+) -> None:
     """general.* keys, those of the model's architecture, and the chat format; file_type: a name of gguf.LlamaFileType."""
     import gguf
 
@@ -24,6 +45,9 @@ def add_keys(writer: GGUFWriter, config: ModelConfig, thresholds: Thresholds, fi
     writer.add_file_type(gguf.LlamaFileType[file_type])
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     writer.add_custom_alignment(ALIGNMENT)
+    if origin is not None:
+        writer.add_size_label(f"{config.param_counts()['total'] / 1e6:.3g}M")
+        add_origin(writer, name, origin)
     if config.attention == "qfi":
         _add_qig(writer, config, thresholds)
     else:
@@ -31,6 +55,27 @@ def add_keys(writer: GGUFWriter, config: ModelConfig, thresholds: Thresholds, fi
     for role, token in zip(("system", "user", "assistant", "end"), TOKENS[1:], strict=True):
         writer.add_string(f"qig.chat.{role}", token)
     writer.add_chat_template(CHAT_TEMPLATE)
+
+
+def add_origin(writer: GGUFWriter, name: str, origin: Origin) -> None:
+    import gguf
+
+    from qig_edge import __version__
+
+    writer.add_type(gguf.GGUFType.MODEL)
+    writer.add_quantized_by(f"qig-edge {__version__}")
+    if origin.licence is not None:
+        writer.add_license(origin.licence)
+    writer.add_base_model_count(1)
+    writer.add_base_model_name(0, name)
+    writer.add_base_model_version(0, origin.version)
+    writer.add_string("qig.checkpoint.sha256", origin.sha256)
+    writer.add_string("qig.recipe", origin.recipe)
+    for key, value in origin.parameters.items():
+        if isinstance(value, bool):
+            writer.add_bool(f"qig.parameters.{key}", value)
+        else:
+            writer.add_float32(f"qig.parameters.{key}", value)
 
 
 def _add_llama(writer: GGUFWriter, config: ModelConfig) -> None:

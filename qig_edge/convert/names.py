@@ -52,7 +52,7 @@ def check_format(config: ModelConfig) -> None:
         more = {
             "decay": config.decay,
             "basin_dim": config.basin_dim,
-            "head_rank": config.head_rank,
+            "head_rank": 0 if config.whole_head else config.head_rank,
             "code_rate": config.code_rate,
             "shallow_dim": config.shallow_dim,
             "regime": config.regime,
@@ -106,7 +106,7 @@ def tensor_names(config: ModelConfig, sparse_down: bool = False) -> list[TensorN
     if config.symmetry_rank:
         names.append(_rows("symmetry", "symmetry.weight", (config.symmetry_rank, d)))
     names.append(TensorName("output_norm.weight", "norm.weight", (d,)))
-    if config.head_rank or config.basin_dim:
+    if (config.head_rank or config.basin_dim) and not config.whole_head:
         names.append(_matrix("output_down", "head.down", (config.head_width, d)))
     if config.head_rank:
         names.append(_matrix("output", "head.out", (config.vocab_size, config.head_rank)))

@@ -16,6 +16,7 @@ from qig_edge.runtime.onnx_names import names_of
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+    from qig_edge.convert.keys import Origin
     from qig_edge.model.kernel import Kernel
 
 FILES = (
@@ -29,8 +30,10 @@ FILES = (
 )
 
 
-def write(folder: Path, model: Kernel, tokenizer: Tokenizer, name: str, int8: str | None) -> None:
-    """Fills an empty folder. int8: one of onnx_int8.SETS, or None for float32.
+def write(
+    folder: Path, model: Kernel, tokenizer: Tokenizer, name: str, int8: str | None, origin: Origin | None = None
+) -> None:
+    """Fills an empty folder. int8: one of onnx_int8.SETS, or None for float32; origin: of the checkpoint.
 
     Raises CheckpointError for weights that are not finite or a tokenizer that does not fit, MissingExtra without optimum where it is needed,
     OSError where the disk refuses.
@@ -43,7 +46,7 @@ def write(folder: Path, model: Kernel, tokenizer: Tokenizer, name: str, int8: st
     vocabulary(tokenizer, config.vocab_size)
     with tempfile.TemporaryDirectory(dir=folder, prefix="float32-") as room:
         plain = Path(room) / GRAPH if int8 else folder / GRAPH
-        onnx_export.export(model, plain, _metadata(config, name))
+        onnx_export.export(model, plain, _metadata(config, name, origin))
         if int8:
             work = Path(room) / "work"
             work.mkdir()
@@ -51,11 +54,12 @@ def write(folder: Path, model: Kernel, tokenizer: Tokenizer, name: str, int8: st
     (folder / "config.json").write_text(json.dumps(checkpoint.config_json(config), indent=2) + "\n", "utf-8")
     (folder / "generation_config.json").write_text(json.dumps(checkpoint.GENERATION, indent=2) + "\n", "utf-8")
     save_tokenizer(tokenizer, folder, config.context_length)
-    (folder / "README.md").write_text(card(config, name, int8), "utf-8")
+    (folder / "README.md").write_text(card(config, name, int8, origin.licence if origin else None), "utf-8")
 
 
-def _metadata(config: ModelConfig, name: str) -> dict[str, str]:
+def _metadata(config: ModelConfig, name: str, origin: Origin | None) -> dict[str, str]:
     """The graph's description: strings by their GGUF keys."""
+    from qig_edge import __version__
     from qig_edge.train.tokenizer import CHAT_TEMPLATE
 
     described = {"general.name": name, "qig.onnx.type": "F32", "tokenizer.chat_template": CHAT_TEMPLATE}
@@ -63,10 +67,21 @@ def _metadata(config: ModelConfig, name: str) -> dict[str, str]:
         described["qig.regime.on_breakdown"] = config.on_breakdown
     if config.exit_blocks:
         described["qig.exit.rule"] = config.exit_rule
+    if origin is not None:
+        described |= {
+            "general.type": "model",
+            "general.quantized_by": f"qig-edge {__version__}",
+            "general.base_model.0.name": name,
+            "general.base_model.0.version": origin.version,
+            "qig.checkpoint.sha256": origin.sha256,
+            "qig.recipe": origin.recipe,
+        }
+        if origin.licence is not None:
+            described["general.license"] = origin.licence
     return described
 
 
-def card(config: ModelConfig, name: str, int8: str | None) -> str:
+def card(config: ModelConfig, name: str, int8: str | None, licence: str | None) -> str:
     """README.md of the folder."""
     kind = "A QIG-Kernel" if config.attention == "qfi" else "The dense twin of a QIG-Kernel"
     stored = f"8-bit weights and activations (optimum's {int8} configuration)" if int8 else "float32"
@@ -77,6 +92,7 @@ def card(config: ModelConfig, name: str, int8: str | None) -> str:
     ]
     return "\n".join(
         [
+            *(["---", f"license: {json.dumps(licence)}", "---", ""] if licence else []),
             f"# {name}, ONNX",
             "",
             f"{kind}, {config.param_counts()['total']:,} parameters, {stored}. Written by `qig-edge convert --onnx`.",

@@ -1,4 +1,12 @@
-"""Recipes: which matrix of a model is stored as what type. One file a recipe in recipes/*.toml; the first pattern that matches a GGUF name decides.
+"""Recipes: which matrix of a model is stored as what type, and how far the file may be from the checkpoint. One TOML file a recipe, those that ship
+in recipes/; the first pattern that matches a GGUF name decides.
+
+    what = "..."          one line for people
+    suffix = "..."        of file names
+    max_kl = 0.05         mean KL divergence, nats a token, above which a conversion fails
+    [types]
+    "*.ffn_down.weight" = "q8_0"
+    "*" = "q4_0"
 
 The q4 recipe is also what 4-bit-aware training rounds to (qig_edge.train.recipe reads it through `parts`). Vectors are F32 whatever a recipe says.
 """
@@ -7,9 +15,12 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import math
 import sys
 from functools import cache
 from importlib import resources
+from pathlib import Path
+from typing import Any
 
 from qig_edge.config import ModelConfig
 from qig_edge.convert.jarvis_names import jarvis_tensors
@@ -22,31 +33,40 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-TYPES = ("q4_0", "q8_0", "f16", "f32")
-BLOCK = 32  # weights of a Q4_0 or Q8_0 block, all of one row
-BITS = {"q4_0": 4.5, "q8_0": 8.5, "f16": 16.0, "f32": 32.0}
+TYPES = ("q4_0", "q4_1", "q8_0", "f16", "f32")
+BLOCK = 32  # weights of a block of any quantized type, all of one row
+BITS = {"q4_0": 4.5, "q4_1": 5.0, "q8_0": 8.5, "f16": 16.0, "f32": 32.0}
+QUANTIZED = ("q4_0", "q4_1", "q8_0")
+KEYS = ("what", "suffix", "max_kl", "types")
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """types: (pattern of GGUF names, type) in order; suffix goes into file names; file_type is gguf's LlamaFileType by name.
+    """types: (pattern of GGUF names, type) in order; suffix goes into file names.
 
-    usual_kl: mean KL divergence in nats a token that a sound conversion stays below.
+    max_kl: mean KL divergence in nats a token that a conversion must stay below.
     """
 
     name: str
     what: str
     suffix: str
-    file_type: str
-    usual_kl: float
+    max_kl: float
     types: tuple[tuple[str, str], ...]
 
     def kind(self, tensor: TensorName) -> str:
         """Type of one tensor: the recipe's, but F16 where a row does not divide into blocks, and F32 for a vector."""
         if tensor.part is None:
             return "f32"
-        kind = next(kind for pattern, kind in self.types if fnmatch.fnmatchcase(tensor.gguf, pattern))
-        return "f16" if kind in ("q4_0", "q8_0") and odd_width(tensor) else kind
+        kind = self.asked(tensor)
+        return "f16" if kind in QUANTIZED and odd_width(tensor) else kind
+
+    def asked(self, tensor: TensorName) -> str:
+        """The type that the first matching pattern gives it."""
+        return next(kind for pattern, kind in self.types if fnmatch.fnmatchcase(tensor.gguf, pattern))
+
+    def dense_down_only(self, config: ModelConfig) -> bool:
+        """Whether it stores a deep feed-forward's second matrix as Q4_1, which the product that skips inactive units does not read."""
+        return any(self.kind(t) == "q4_1" for t in tensor_names(config, sparse_down=True) if t.transposed)
 
 
 def odd_width(tensor: TensorName) -> int:
@@ -61,19 +81,62 @@ def recipe_names() -> list[str]:
     return sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml"))
 
 
-@cache
 def load_recipe(name: str) -> Recipe:
-    """One recipe by name. Raises ConfigError for a name that there is not, or a recipe that leaves a tensor without a type."""
+    """One recipe: by name, or by the path of a TOML file. Raises ConfigError for a name that there is not, and for a file that is no recipe."""
+    if name.endswith(".toml"):
+        try:
+            text = Path(name).read_text("utf-8")
+        except OSError as e:
+            raise ConfigError(f"recipe '{name}': {e.strerror}") from None
+        except UnicodeDecodeError:
+            raise ConfigError(f"recipe '{name}' is not UTF-8") from None
+        return parse(text, name, Path(name).stem)
+    return _shipped(name)
+
+
+@cache
+def _shipped(name: str) -> Recipe:
     if name not in recipe_names():
-        raise ConfigError(f"recipe '{name}' must be one of {', '.join(recipe_names())}")
-    table = tomllib.loads((resources.files("qig_edge.convert") / "recipes" / f"{name}.toml").read_text("utf-8"))
-    types = tuple(table["types"].items())
-    for pattern, kind in types:
+        raise ConfigError(f"recipe '{name}' must be one of {', '.join(recipe_names())}, or the path of a .toml file")
+    return parse((resources.files("qig_edge.convert") / "recipes" / f"{name}.toml").read_text("utf-8"), name, name)
+
+
+def parse(text: str, where: str, name: str) -> Recipe:
+    """The recipe that a TOML text describes; `where` names it in errors. Raises ConfigError."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as e:
+        raise ConfigError(f"recipe '{where}' is no TOML: {e}") from None
+    unknown = next((key for key in table if key not in KEYS), None)
+    if unknown is not None:
+        raise ConfigError(f"recipe '{where}': unknown key '{unknown}': the keys are {', '.join(KEYS)}")
+    missing = next((key for key in KEYS if key not in table), None)
+    if missing is not None:
+        raise ConfigError(f"recipe '{where}' lacks '{missing}': the keys are {', '.join(KEYS)}")
+    what, suffix = (_line(table[key], key, where) for key in ("what", "suffix"))
+    if "/" in suffix or "\\" in suffix:
+        raise ConfigError(f"recipe '{where}': suffix '{suffix}' is a part of a file name, without separators")
+    limit = table["max_kl"]
+    if isinstance(limit, bool) or not isinstance(limit, (int, float)) or not (0 < limit < math.inf):
+        raise ConfigError(f"recipe '{where}': max_kl {limit!r} must be a number above 0")
+    return Recipe(name, what, suffix, float(limit), _types(table["types"], where))
+
+
+def _line(value: Any, key: str, where: str) -> str:
+    if not isinstance(value, str) or not value.strip() or len(value.splitlines()) != 1:
+        raise ConfigError(f"recipe '{where}': {key} must be one line of text, not {value!r}")
+    return value
+
+
+def _types(table: Any, where: str) -> tuple[tuple[str, str], ...]:
+    if not isinstance(table, dict) or not table:
+        raise ConfigError(f"recipe '{where}': types must be a table of patterns and types")
+    for pattern, kind in table.items():
         if kind not in TYPES:
-            raise ConfigError(f"recipe '{name}': type '{kind}' of '{pattern}' must be one of {', '.join(TYPES)}")
-    if not types or types[-1][0] != "*":
-        raise ConfigError(f"recipe '{name}' must end with the pattern '*', so that every tensor has a type")
-    return Recipe(name, table["what"], table["suffix"], table["file_type"], float(table["usual_kl"]), types)
+            raise ConfigError(f"recipe '{where}': type '{kind}' of '{pattern}' must be one of {', '.join(TYPES)}")
+    if list(table)[-1] != "*":
+        raise ConfigError(f"recipe '{where}' must end with the pattern '*', so that every tensor has a type")
+    return tuple(table.items())
 
 
 def parts(config: ModelConfig | JarvisConfig, recipe: Recipe, sparse_down: bool = False) -> dict[str, str]:
@@ -86,5 +149,5 @@ def parts(config: ModelConfig | JarvisConfig, recipe: Recipe, sparse_down: bool 
     for tensor in names:
         kind = recipe.kind(tensor)
         if tensor.part is not None and kind != "f32":
-            kinds[tensor.part] = f"{kind}_t" if tensor.transposed and kind in ("q4_0", "q8_0") else kind
+            kinds[tensor.part] = f"{kind}_t" if tensor.transposed and kind in QUANTIZED else kind
     return kinds

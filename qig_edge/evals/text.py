@@ -53,7 +53,7 @@ class Scored:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        means = dict(zip(STATE, (self.state / self.tokens).tolist(), strict=True))
+        means = dict(zip(STATE, map(_observed, (self.state / self.tokens).tolist()), strict=True))
         regimes = (self.regimes / self.tokens).tolist()
         return {"tokens": self.tokens, "nats_per_token": self.nats / self.tokens, **means, "regimes": regimes}
 
@@ -231,7 +231,15 @@ def _bits(f: dict[str, Any]) -> tuple[str, str]:
 
 
 def _state(f: dict[str, Any]) -> tuple[str, str, str]:
-    return f"{f['agency']:.1%}", f"{f['phi']:.2f}", f"{f['kappa']:.0f}"
+    return _shown(f["agency"], ".1%"), _shown(f["phi"], ".2f"), _shown(f["kappa"], ".0f")
+
+
+def _observed(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _shown(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
 
 
 def _between(low: int) -> str:

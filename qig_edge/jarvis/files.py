@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import zipfile
 import zlib
@@ -178,15 +177,6 @@ def _turn(path: Path, config: JarvisConfig, weights: dict[str, np.ndarray], turn
 def _shown(name: str) -> str:
     """A name that came from a file, short and in one line."""
     return "".join(c if c.isprintable() else "?" for c in name[:60])
-
-
-def sha256(path: Path) -> str:
-    """Of a file's bytes, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def torch_model(network: Network) -> Jarvis:

@@ -162,9 +162,38 @@ class Attention(nn.Module):
         phi, active, possible = (torch.cat([getattr(s, f) for s in told], 1) for f in ("phi", "active", "possible"))
         return torch.cat(outs, 2), Observed(phi, active, possible)
 
+    def log_weights(self, x: Tensor, positions: Tensor, coupling: Tensor) -> Tensor:
+        """ln of each weight, [B, H, T, T], of whole texts x [B, T, D] whose tokens all run the block; -inf where nothing passes."""
+        config, (b, t, _) = self.config, x.shape
+        q = self.q(x).view(b, t, config.n_heads, -1).transpose(1, 2)
+        k = self.k(x).view(b, t, config.n_kv_heads, -1).transpose(1, 2)
+        phi_q, phi_k = self._states(q, k, positions)
+        scores, *_ = self._scores(phi_q, LayerCache(phi_k, phi_k), positions, coupling, Look(coupling))
+        return torch.log_softmax(scores, -1)
+
     def _attend(
         self, phi_q: Tensor, seen: LayerCache, positions: Tensor, coupling: Tensor, look: Look
     ) -> tuple[Tensor, Observed | None]:
+        config = self.config
+        b, h, t, _ = phi_q.shape
+        groups, total = seen.keys.shape[1], seen.keys.shape[2]
+        scores, allowed, passed, visible = self._scores(phi_q, seen, positions, coupling, look)
+        weights = torch.softmax(scores, -1)
+        if not config.attention_grad:
+            weights = weights.detach()  # measured: no gradient goes back through the measurement
+        out = (weights.to(seen.values.dtype).view(b, groups, -1, total) @ seen.values).view(b, h, t, -1)
+        if not look.observe:
+            return out, None
+        pairs = allowed.expand(b, h, t, total)
+        through = pairs.sum(-1) if passed is None else (pairs * passed).sum(-1)
+        seen_keys = visible.view(-1, 1, t)
+        possible = seen_keys.expand(b, 1, t).squeeze(1).float()
+        return out, Observed(integration(weights, seen_keys).mean(1), through.float().mean(1), possible)
+
+    def _scores(
+        self, phi_q: Tensor, seen: LayerCache, positions: Tensor, coupling: Tensor, look: Look
+    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+        """Scores [B, H, T, total], -inf where a pair does not pass; which pass; how far, where gates are soft; keys that each query sees."""
         config = self.config
         b, h, t, c = phi_q.shape
         groups, total = seen.keys.shape[1], seen.keys.shape[2]
@@ -199,14 +228,4 @@ class Attention(nn.Module):
                         scores, threshold = scores + passed.clamp_min(1e-20).log(), 0.0
                 if isinstance(threshold, Tensor) or threshold or config.gate_margin:
                     allowed = gate(scores, o, allowed, own, threshold, config.gate_margin)
-            weights = torch.softmax(scores.masked_fill(~allowed, -math.inf), -1)
-        if not config.attention_grad:
-            weights = weights.detach()  # measured: no gradient goes back through the measurement
-        out = (weights.to(seen.values.dtype).view(b, groups, -1, total) @ seen.values).view(b, h, t, -1)
-        if not look.observe:
-            return out, None
-        pairs = allowed.expand(b, h, t, total)
-        through = pairs.sum(-1) if passed is None else (pairs * passed).sum(-1)
-        seen_keys = visible.view(-1, 1, t)
-        possible = seen_keys.expand(b, 1, t).squeeze(1).float()
-        return out, Observed(integration(weights, seen_keys).mean(1), through.float().mean(1), possible)
+            return scores.masked_fill(~allowed, -math.inf), allowed, passed, visible

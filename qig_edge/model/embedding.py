@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qig_edge.config import ModelConfig
-from qig_edge.model.quant import Linear, fake_weight, round_a8, straight
+from qig_edge.model.quant import INT8_INPUT, Linear, fake_weight, round_a8, straight
 
 
 class BasinEmbedding(nn.Module):
@@ -77,12 +77,13 @@ class BasinEmbedding(nn.Module):
 
 
 class Head(nn.Module):
-    """x [..., D] -> logits [..., V] through an inner width r; with head_rank 0 the vocabulary factor is the embedding's table."""
+    """x [..., D] -> logits [..., V] through an inner width r; with head_rank 0 the vocabulary factor is the embedding's table, a whole head has no
+    inner width."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         inner = config.head_rank or config.basin_dim
-        self.down = Linear(config.d_model, inner) if inner else None
+        self.down = Linear(config.d_model, inner) if inner and not config.whole_head else None
         self.out = Linear(config.head_rank, config.vocab_size) if config.head_rank else None
 
     def forward(self, x: Tensor, embedding: BasinEmbedding, words: int | None = None, frozen: bool = False) -> Tensor:
@@ -91,7 +92,7 @@ class Head(nn.Module):
             x = self.down.product(x, None, frozen)
         if self.out is not None:
             return self.out.product(x, words, frozen)
-        if embedding.kind in ("q4_0", "q8_0"):
+        if embedding.kind in INT8_INPUT:
             x = straight(x, round_a8(x))
         table = embedding.table.detach() if frozen else embedding.table
         return F.linear(x, fake_weight(table[:words], embedding.kind))

@@ -27,6 +27,12 @@ def _blocks(w: Tensor) -> Tensor:
     return w.detach().float().reshape(*w.shape[:-1], -1, BLOCK)
 
 
+def _inverse(amax: Tensor) -> Tensor:
+    """127 / amax, 0 for 0, rounded once, as the kernels divide: torch multiplies a number over a tensor by the reciprocal. Values of 4-bit blocks,
+    rows of an embedding, lie at half-way points by the dozen, and its last bit decides them all."""
+    return torch.where(amax == 0, 0.0, torch.full_like(amax, 127.0) / amax)
+
+
 def round_q4_0(w: Tensor) -> Tensor:
     """w [..., K], K % 32 == 0, as Q4_0 restores it: w = d (q - 8), d = fp16(the value of largest magnitude / -8)."""
     x = _blocks(w)
@@ -36,6 +42,17 @@ def round_q4_0(w: Tensor) -> Tensor:
     # the product is rounded to float32 before the 8.5, as gguf.quants does: it decides the half-way points
     q = ((x.double() * inverse.double()).float() + 8.5).trunc().clamp(0, 15) - 8
     return (q * d.half().float()).reshape(w.shape)
+
+
+def round_q4_1(w: Tensor) -> Tensor:
+    """w [..., K], K % 32 == 0, as Q4_1 restores it: w = d q + m, d = fp16((largest - smallest) / 15), m = fp16(smallest)."""
+    x = _blocks(w)
+    low = x.amin(-1, keepdim=True)
+    d = (x.amax(-1, keepdim=True) - low) / 15
+    inverse = torch.where(d == 0, 0.0, 1 / d)
+    q = (((x - low).double() * inverse.double()).float() + 0.5).trunc().clamp(0, 15)
+    scaled = (q.double() * d.half().double()).float()  # in float32 before the sum, as gguf.quants does
+    return (scaled + low.half().float()).reshape(w.shape)
 
 
 def round_q8_0(w: Tensor) -> Tensor:
@@ -51,7 +68,7 @@ def round_a8(x: Tensor) -> Tensor:
     """Activations [..., K] as int8 products see them: per 32, d = amax / 127 in float32, half to even."""
     b = _blocks(x)
     amax = b.abs().amax(-1, keepdim=True)
-    q = (b * torch.where(amax == 0, 0.0, 127 / amax)).round()
+    q = (b * _inverse(amax)).round()
     return (q * (amax / 127)).reshape(x.shape)
 
 
@@ -59,7 +76,7 @@ def round_state(phi: Tensor) -> Tensor:
     """States [..., C] as the int8 cache keeps them: q = half-to-even(phi 127 / amax), scaled to a unit vector."""
     x = phi.detach().float()
     amax = x.abs().amax(-1, keepdim=True)
-    q = (x * torch.where(amax == 0, 0.0, 127 / amax)).round()
+    q = (x * _inverse(amax)).round()
     norm = q.square().sum(-1, keepdim=True).sqrt()
     return q * torch.where(norm == 0, 0.0, 1 / norm)
 
@@ -68,18 +85,20 @@ def round_value(v: Tensor) -> Tensor:
     """Values [..., C] as the int8 cache keeps them: amax / 127 per vector."""
     x = v.detach().float()
     amax = x.abs().amax(-1, keepdim=True)
-    return (x * torch.where(amax == 0, 0.0, 127 / amax)).round() * (amax / 127)
+    return (x * _inverse(amax)).round() * (amax / 127)
 
 
 # "_t": the file holds the transpose, whose blocks lie along the outputs
 WEIGHTS = {
     "q4_0": round_q4_0,
+    "q4_1": round_q4_1,
     "q8_0": round_q8_0,
     "q4_0_t": lambda w: round_q4_0(w.t()).t(),
     "q8_0_t": lambda w: round_q8_0(w.t()).t(),
     "f16": lambda w: w.detach().half().float(),
 }
-INT8_INPUT = ("q4_0", "q8_0", "q4_0_t", "q8_0_t")
+ROUNDED = "rounded"  # weights that stand on their grid already: they stay, only the inputs are rounded
+INT8_INPUT = ("q4_0", "q4_1", "q8_0", "q4_0_t", "q8_0_t", ROUNDED)
 
 
 def straight(x: Tensor, rounded: Tensor) -> Tensor:

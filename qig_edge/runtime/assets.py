@@ -6,6 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 from qig_edge.errors import ModelFileError
+from qig_edge.runtime.store import found
 
 SHIPPED = "qig-nano-q4_0.gguf"
 
@@ -21,5 +22,5 @@ def shipped_model() -> Path:
 
 
 def model_path(given: Path | None) -> Path:
-    """The model a command was given, or the shipped one."""
-    return given if given is not None else shipped_model()
+    """The model a command was given, by path or by the name of one that was pulled, or the shipped one."""
+    return found(given) if given is not None else shipped_model()

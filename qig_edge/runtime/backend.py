@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -60,7 +59,8 @@ class Sampling:
 class Telemetry:
     """One record a token; docs/formats.md defines each field. phi, surprise, confidence, agency in [0, 1]; curvature in radians.
 
-    coherence_drift in [0, sqrt 2]; regime 0 linear, 1 geometric, 2 breakdown (1 where the model has no detector).
+    coherence_drift in [0, sqrt 2]; regime 0 linear, 1 geometric, 2 breakdown (1 where the model has no detector). NaN: what a back end does not
+    tell, or did not observe.
     """
 
     phi: float
@@ -72,18 +72,7 @@ class Telemetry:
     coherence_drift: float
     regime: int
     blocks_run: int
-    bytes_read: int
-
-
-def mean_telemetry(records: Sequence[Telemetry]) -> Telemetry:
-    """Field-wise mean of at least one record (blocks and bytes rounded; the regime is the most frequent one)."""
-    if not records:
-        raise ValueError("no telemetry records to average")
-    means = {
-        f.name: math.fsum(getattr(r, f.name) for r in records) / len(records) for f in dataclasses.fields(Telemetry)
-    }
-    whole = {name: round(means[name]) for name in ("blocks_run", "bytes_read")}
-    return Telemetry(**{**means, **whole, "regime": statistics.mode(r.regime for r in records)})  # type: ignore[arg-type]
+    bytes_read: float
 
 
 @dataclasses.dataclass(frozen=True)

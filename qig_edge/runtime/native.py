@@ -1,4 +1,4 @@
-"""libqig by ctypes: the prototypes of kernels/include/qig.h, and NativeModel and NativeSession over them.
+"""libqig by ctypes: NativeModel and NativeSession over the prototypes of kernels/include/qig.h.
 
     with NativeModel("model.gguf") as model, model.session() as session:
         session.eval(model.tokenize("Once upon a time"))
@@ -14,14 +14,22 @@ import dataclasses
 import os
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qig_edge.config import MAX_DRAFT
-from qig_edge.devices.host import library_path
-from qig_edge.errors import ConfigError, ModelFileError, RuntimeFault
+from qig_edge.errors import ConfigError, ModelFileError, RuntimeFault, UnsupportedModel
 from qig_edge.runtime.backend import ROLES, CacheReads, ContextFull, Sampling, Speculation, Telemetry
+from qig_edge.runtime.prototypes import (
+    CCacheReads,
+    CModelInfo,
+    CSamplerParams,
+    CSessionParams,
+    CSpeculationStats,
+    CTelemetry,
+    CTensorInfo,
+    library,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,124 +38,6 @@ ERRLEN = 512
 DRAFT_AUTO = -1
 CACHE_TYPES = {"auto": 0, "f32": 1, "i8": 2}
 ERR_IO, ERR_FORMAT, ERR_UNSUPPORTED, ERR_CONTEXT_FULL = -2, -3, -4, -6
-
-
-class CModelInfo(ct.Structure):
-    _fields_ = [
-        *((n, ct.c_int32) for n in (
-            "vocab_size", "d_model", "n_layers", "n_heads", "n_kv_heads", "head_dim", "hidden_dim", "basin_dim", "head_rank",
-            "context_length", "draft_lag")),
-        *((n, ct.c_uint64) for n in ("n_params", "file_bytes", "weight_bytes")),
-        *((n, ct.c_char_p) for n in ("architecture", "name", "isa", "file_type")),
-    ]  # fmt: skip
-
-
-class CTensorInfo(ct.Structure):
-    _fields_ = [
-        ("name", ct.c_char_p), ("type", ct.c_char_p), ("n_dims", ct.c_int32), ("ne", ct.c_int64 * 4), ("offset", ct.c_uint64), ("bytes", ct.c_uint64),
-    ]  # fmt: skip
-
-
-class CSessionParams(ct.Structure):
-    _fields_ = [(n, ct.c_int32) for n in ("n_ctx", "n_threads", "n_threads_batch", "n_batch", "cache_type", "prompt_telemetry", "all_keys")]
-
-
-class CSamplerParams(ct.Structure):
-    _fields_ = [
-        ("temperature", ct.c_float), ("top_k", ct.c_int32), ("top_p", ct.c_float), ("min_p", ct.c_float), ("repeat_penalty", ct.c_float),
-        ("repeat_last_n", ct.c_int32), ("seed", ct.c_uint64),
-    ]  # fmt: skip
-
-
-class CTelemetry(ct.Structure):
-    _fields_ = [
-        *((n, ct.c_float) for n in ("phi", "surprise", "confidence", "agency", "curvature", "kappa")),
-        ("coherence_drift", ct.c_float), ("regime", ct.c_int32), ("blocks_run", ct.c_int32), ("bytes_read", ct.c_uint64),
-    ]  # fmt: skip
-
-
-class CCacheReads(ct.Structure):
-    _fields_ = [(n, ct.c_uint64) for n in ("keys_seen", "keys_sketched", "sketch_bytes", "keys_read", "values_read")]
-
-
-class CSpeculationStats(ct.Structure):
-    _fields_ = [
-        *((n, ct.c_uint64) for n in ("rounds", "tokens", "drafted", "tested", "accepted")),
-        *((n, ct.c_double) for n in ("draft_seconds", "verify_seconds")),
-        ("active", ct.c_int32), ("draft_len", ct.c_int32),
-    ]  # fmt: skip
-
-
-_P, _I32, _I64, _STR, _SIZE = ct.c_void_p, ct.c_int32, ct.c_int64, ct.c_char_p, ct.c_size_t
-_IDS = ct.POINTER(ct.c_int32)
-_ERR = (_STR, _SIZE)
-
-# name: (result, arguments), in the order of qig.h. Byte buffers come back as void* with a length: c_char_p would stop at a NUL byte.
-PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
-    "qig_version": (_STR, ()),
-    "qig_model_open": (ct.c_int, (_STR, _STR, ct.POINTER(_P), *_ERR)),
-    "qig_model_close": (None, (_P,)),
-    "qig_model_set": (ct.c_int, (_P, _STR, _STR, *_ERR)),
-    "qig_model_setting": (_STR, (_P, _I32, ct.POINTER(ct.POINTER(ct.c_float)), _IDS)),
-    "qig_model_get_info": (None, (_P, ct.POINTER(CModelInfo))),
-    "qig_model_tensor_count": (_I64, (_P,)),
-    "qig_model_tensor": (ct.c_int, (_P, _I64, ct.POINTER(CTensorInfo))),
-    "qig_model_meta_str": (_P, (_P, _STR, ct.POINTER(_SIZE))),
-    "qig_isa_list": (_STR, ()),
-    "qig_tokenize": (_I64, (_P, _STR, _SIZE, ct.c_int, _IDS, _SIZE)),
-    "qig_token_bytes": (_P, (_P, _I32, ct.c_int, ct.POINTER(_SIZE))),
-    "qig_utf8_whole": (_SIZE, (_STR, _SIZE)),
-    "qig_space_prefix": (ct.c_int, (_P,)),
-    "qig_token_bos": (_I32, (_P,)),
-    "qig_token_eos": (_I32, (_P,)),
-    "qig_token_eot": (_I32, (_P,)),
-    "qig_chat_turn": (_I64, (_P, _STR, _STR, _SIZE, ct.c_int, _IDS, _SIZE)),
-    "qig_chat_end": (_I64, (_P, _IDS, _SIZE)),
-    "qig_session_new": (ct.c_int, (_P, ct.POINTER(CSessionParams), ct.POINTER(_P), *_ERR)),
-    "qig_session_free": (None, (_P,)),
-    "qig_session_pos": (_I32, (_P,)),
-    "qig_session_n_ctx": (_I32, (_P,)),
-    "qig_session_n_threads": (_I32, (_P,)),
-    "qig_session_n_threads_batch": (_I32, (_P,)),
-    "qig_session_cache_bytes": (ct.c_uint64, (_P,)),
-    "qig_session_tokens": (_IDS, (_P,)),
-    "qig_session_eval": (ct.c_int, (_P, _P, _I32, _P, *_ERR)),
-    "qig_session_logits": (_P, (_P,)),
-    "qig_session_telemetry": (ct.c_int, (_P, _I32, ct.POINTER(CTelemetry))),
-    "qig_session_cache_reads": (ct.c_int, (_P, _I32, ct.POINTER(CCacheReads))),
-    "qig_session_rollback": (ct.c_int, (_P, _I32, *_ERR)),
-    "qig_session_slide": (ct.c_int, (_P, _I32, _I32, *_ERR)),
-    "qig_session_set_sampler": (ct.c_int, (_P, ct.POINTER(CSamplerParams), *_ERR)),
-    "qig_session_sample": (ct.c_int, (_P, _IDS, *_ERR)),
-    "qig_session_set_speculation": (ct.c_int, (_P, _I32, *_ERR)),
-    "qig_session_next": (ct.c_int, (_P, _IDS, _I32, _IDS, *_ERR)),
-    "qig_session_speculation": (None, (_P, ct.POINTER(CSpeculationStats))),
-    "qig_read_bandwidth": (ct.c_double, (ct.c_uint64, _I32, _I32)),
-}
-
-
-@cache
-def library() -> ct.CDLL:
-    """libqig with all prototypes set: from the package's lib/ folder (wheel), else build/host/ of a source checkout.
-
-    Raises RuntimeFault naming what to run where it is missing, does not load, or is older than this package; DeviceError on a 32-bit system.
-    """
-    path = library_path()
-    try:
-        lib = ct.CDLL(str(path))
-    except OSError as e:
-        raise RuntimeFault(
-            f"{path} does not load ({e}): it was built for another system; build or install qig-edge again on this one"
-        ) from None
-    for name, (result, arguments) in PROTOTYPES.items():
-        try:
-            function = getattr(lib, name)
-        except AttributeError:
-            raise RuntimeFault(
-                f"{path} has no {name}: it is older than this package; build or install qig-edge again"
-            ) from None
-        function.restype, function.argtypes = result, list(arguments)
-    return lib
 
 
 def isa_list() -> list[str]:
@@ -208,7 +98,7 @@ class NativeModel:
     """A GGUF file opened by libqig: mapped read-only, shared by its sessions, closed by close() or at the end of a with block.
 
     isa: "auto" or one of isa_list(). settings: numbers of the file to override, by key (qig_model_set in qig.h), in their order.
-    Raises ModelFileError for a file that is missing, damaged or not run, ConfigError for a bad isa or setting.
+    Raises ModelFileError for a file that is missing or damaged, UnsupportedModel for one that is not run, ConfigError for a bad isa or setting.
     """
 
     def __init__(
@@ -227,13 +117,15 @@ class NativeModel:
         available = isa_list()
         if isa not in ("auto", *available):
             raise ConfigError(f"isa = '{isa}' must be one of auto, {', '.join(available)} on this machine")
-        handle, err = _P(), ct.create_string_buffer(ERRLEN)
+        handle, err = ct.c_void_p(), ct.create_string_buffer(ERRLEN)
         status = self._lib.qig_model_open(os.fsencode(self.path), isa.encode(), ct.byref(handle), err, ERRLEN)
         if status:
             message = _message(err, status)
             if str(self.path) not in message:
                 message = f"{self.path}: {message}"
-            raise (ModelFileError if status in (ERR_IO, ERR_FORMAT, ERR_UNSUPPORTED) else RuntimeFault)(message)
+            if status == ERR_UNSUPPORTED:
+                raise UnsupportedModel(message)
+            raise (ModelFileError if status in (ERR_IO, ERR_FORMAT) else RuntimeFault)(message)
         self._handle = handle.value
         for key, value in (settings or {}).items():
             if self._lib.qig_model_set(self.handle, key.encode(), value.encode(), err, ERRLEN):
@@ -306,7 +198,7 @@ class NativeModel:
 
     def metadata(self, key: str) -> str | None:
         """String metadata by key ("tokenizer.chat_template"), None where it is absent or no string."""
-        n = _SIZE()
+        n = ct.c_size_t()
         pointer = self._lib.qig_model_meta_str(self.handle, key.encode(), ct.byref(n))
         return ct.string_at(pointer, n.value).decode("utf-8", "replace") if pointer else None
 
@@ -349,7 +241,7 @@ class NativeModel:
         """The bytes of one token, maybe part of a UTF-8 character; control tokens are empty unless special."""
         if not 0 <= token < self.info.vocab_size:
             raise RuntimeFault(f"token = {token} must be in [0, {self.info.vocab_size})")
-        n = _SIZE()
+        n = ct.c_size_t()
         pointer = self._lib.qig_token_bytes(self.handle, token, int(special), ct.byref(n))
         return ct.string_at(pointer, n.value) if pointer else b""
 
@@ -413,7 +305,7 @@ class NativeSession:
         params = CSessionParams(
             n_ctx, n_threads, n_threads_batch, n_batch, CACHE_TYPES[cache_type], int(prompt_telemetry), int(all_keys)
         )
-        handle, self._err = _P(), ct.create_string_buffer(ERRLEN)
+        handle, self._err = ct.c_void_p(), ct.create_string_buffer(ERRLEN)
         _check(
             self._lib.qig_session_new(model.handle, ct.byref(params), ct.byref(handle), self._err, ERRLEN), self._err
         )

@@ -152,11 +152,14 @@ class OnnxModel:
             raise ConfigError(f"role = '{role}' must be one of {', '.join(ROLES)}")
         return [HEADERS[role]] + ([] if content is None else [*self.tokenize(content), *self.turn_end])
 
-    def session(self, *, n_ctx: int = 0, n_threads: int = 0) -> OnnxSession:
-        """A fresh timeline. n_ctx 0: the model's context length; n_threads 0: the big cores, at most 4.
+    def session(self, *, n_ctx: int = 0, n_threads: int = 0, n_threads_batch: int = 0) -> OnnxSession:
+        """A fresh timeline. n_ctx 0: the model's context length; n_threads 0: the big cores, at most 4; n_threads_batch, of prompts: onnxruntime
+        has one count for everything, so 0 or the same.
 
-        Raises RuntimeFault for values out of range.
+        Raises RuntimeFault for values out of range, ConfigError for two thread counts.
         """
+        if n_threads_batch not in (0, n_threads):
+            raise ConfigError(f"--threads-batch {n_threads_batch}: onnxruntime has one number of threads for everything, give --threads")
         if n_ctx < 0:
             raise RuntimeFault(f"n_ctx = {n_ctx} must be at least 0, 0 being the model's context of {self.config.context_length}")
         if not 0 <= n_threads <= 256:

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 from qig_edge.runtime.backend import Telemetry
 
 if TYPE_CHECKING:
-    from qig_edge.runtime.native import NativeModel
-    from qig_edge.runtime.onnx_model import OnnxModel
+    from qig_edge.runtime.opening import OpenedModel
 
 REGIMES = ("linear", "geometric", "breakdown")
 BREAKDOWN = 2
@@ -90,7 +89,7 @@ class AnswerState:
         return {"uncertain": self.uncertain, "regimes": shares, **{name: _number(self.mean(name)) for name in FIELDS}}
 
 
-def adaptive(model: NativeModel | OnnxModel, state: AnswerState) -> bool:
+def adaptive(model: OpenedModel, state: AnswerState) -> bool:
     """Whether the model decides token by token what it computes, or pairs were cut."""
     return model.decides or state.mean("agency") < 1
 
@@ -107,7 +106,7 @@ def token_line(t: TokenState) -> str:
     values["regime"] = _quoted(REGIMES[t.telemetry.regime])
     for name in FIELDS:
         value = getattr(t.telemetry, name)
-        values[name] = str(value) if name in WHOLE else f"{value:.9g}" if math.isfinite(value) else "null"
+        values[name] = "null" if not math.isfinite(value) else str(value) if name in WHOLE else f"{value:.9g}"
     return "{" + ", ".join(f'"{name}": {value}' for name, value in values.items()) + "}"
 
 
@@ -119,7 +118,8 @@ def token_table(trace: Sequence[TokenState]) -> list[str]:
     for t, text in zip(trace, texts, strict=True):
         v = t.telemetry
         cells = [_cell(name, getattr(v, name)) for name in ("phi", "confidence", "surprise")]
-        drift, pairs = f"{v.coherence_drift:.2f}", f"{100 * v.agency:.0f}%"
+        drift = "-" if math.isnan(v.coherence_drift) else f"{v.coherence_drift:.2f}"
+        pairs = "-" if math.isnan(v.agency) else f"{100 * v.agency:.0f}%"
         out.append(_row(width, text, REGIMES[v.regime], *cells, drift, str(v.blocks_run), pairs))
     return out
 
@@ -129,7 +129,8 @@ def summary(state: AnswerState) -> str:
     if not state.tokens:
         return "[no token was evaluated, so there is no telemetry]"
     means = ", ".join(f"{name} {_cell(name, state.mean(name))}" for name in ("phi", "confidence", "surprise"))
-    return f"[mean of {state.tokens} tokens: {means}, agency {state.mean('agency'):.2f}; {_shares(state)}]"
+    agency = state.mean("agency")
+    return f"[mean of {state.tokens} tokens: {means}, agency {'-' if math.isnan(agency) else f'{agency:.2f}'}; {_shares(state)}]"
 
 
 def state_part(state: AnswerState, n_layers: int) -> str:

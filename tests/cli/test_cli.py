@@ -144,9 +144,9 @@ def test_errors_are_one_line_and_exit_code_2(qig_edge: Run, tmp_path: Path, tiny
 
 
 def test_a_32_bit_system(qig_edge: Run, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from qig_edge.runtime import native
+    from qig_edge.runtime import prototypes
 
-    native.library.cache_clear()
+    prototypes.library.cache_clear()
     monkeypatch.setattr(host, "pointer_bits", lambda: 32)
     for args in (["chat", tiny_model, "-p", "x"], ["bench", tiny_model], ["info", tiny_model]):
         code, _, err = qig_edge(*args)

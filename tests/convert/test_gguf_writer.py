@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -13,13 +14,16 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
+from qig_edge import __version__
+from qig_edge.convert.gguf_writer import write_gguf
+from qig_edge.convert.keys import Origin
 from qig_edge.convert.names import tensor_names
-from qig_edge.convert.recipe import load_recipe
+from qig_edge.convert.recipe import load_recipe, parse, recipe_names
 from qig_edge.errors import CheckpointError
 from qig_edge.model.kernel import Kernel
 from qig_edge.runtime.native import NativeModel
 from qig_edge.train.tokenizer import CHAT_TEMPLATE, CONTROL, encode_documents
-from tests.convert.tiny import DEPTHS, KINDS, TEXT, VOCAB, random_kernel, tiny_config, tiny_tokenizer, write
+from tests.convert.tiny import DEPTHS, KINDS, TEXT, TWINS, VOCAB, random_kernel, tiny_config, tiny_tokenizer, write
 
 
 def opened(path: Path) -> gguf.GGUFReader:
@@ -46,7 +50,9 @@ def test_keys_are_the_documented_ones(tmp_path: Path, repository: Path, kind: st
     written = {k for k in fields if not k.startswith("GGUF.")}
     documented = documented_keys(repository)
     assert len(documented) > 30
-    present = (  # keys that stand in a file only where the model has the part
+    present = (  # keys that stand in a file only where the model has the part, or where it was told of its origin
+        (False, ("general.type", "general.size_label", "general.quantized_by", "general.license", "general.base_model.")),
+        (False, ("qig.checkpoint.sha256", "qig.recipe", "qig.parameters.")),
         (config.state == "diagonal", "qig.attention.state_phases"),
         (config.decay, "qig.attention.decay_slopes"),
         (config.gate_learnt, "qig.gate.learnt"),
@@ -74,6 +80,65 @@ def test_keys_are_the_documented_ones(tmp_path: Path, repository: Path, kind: st
     assert [values[f"qig.chat.{k}"] for k in ("system", "user", "assistant", "end")] == list(CONTROL[1:])
     if config.decay:
         assert values["qig.attention.decay_slopes"] == config.decay_slopes()
+
+
+ORIGIN = Origin("Apache-2.0", "step-00000020", "ab" * 32, "q8")
+LICENCES = ("Apache-2.0", None)
+
+
+@pytest.mark.parametrize("licence", LICENCES)
+@pytest.mark.parametrize("kind", ["pure", "twin"])
+def test_where_a_file_comes_from(tmp_path: Path, repository: Path, kind: str, licence: str | None) -> None:
+    config = tiny_config(**(TWINS | KINDS)[kind])
+    origin = dataclasses.replace(ORIGIN, licence=licence)
+    write_gguf(tmp_path / "m.gguf", Kernel(config), tiny_tokenizer(), load_recipe("q8"), "Mine", origin=origin)
+    values = {k: f.contents() for k, f in opened(tmp_path / "m.gguf").fields.items()}
+    wanted = {
+        "general.name": "Mine",
+        "general.type": "model",
+        "general.size_label": f"{config.param_counts()['total'] / 1e6:.3g}M",
+        "general.quantized_by": f"qig-edge {__version__}",
+        "general.file_type": gguf.LlamaFileType.MOSTLY_Q8_0,
+        "general.quantization_version": gguf.GGML_QUANT_VERSION,
+        "general.base_model.count": 1,
+        "general.base_model.0.name": "Mine",
+        "general.base_model.0.version": "step-00000020",
+        "qig.checkpoint.sha256": "ab" * 32,
+        "qig.recipe": "q8",
+        f"{'qig' if kind == 'pure' else 'arcee'}.context_length": config.context_length,
+        "tokenizer.ggml.model": "gpt2",
+    }
+    assert {key: values[key] for key in wanted} == wanted
+    assert values.get("general.license") == licence
+    known = {value.format(id=0) for name, value in vars(gguf.Keys.General).items() if not name.startswith("_")}
+    ours = {key for key in values if key.startswith("general.")}
+    assert len(ours) > 8 and ours <= known
+    assert {key for key in values if key.startswith("qig.") and "chat" not in key} & documented_keys(repository)
+
+
+Q4_1 = 'what = "w"\nsuffix = "s"\nmax_kl = 1\n[types]\n"*" = "q4_1"\n'
+
+
+@pytest.mark.parametrize("kind", ["pure", "everything, diagonal, probed", "twin"])
+def test_gguf_dump_reads_every_file(tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gguf package's own program, on each recipe's file and on one with Q4_1."""
+    from gguf.scripts import gguf_dump
+
+    config = tiny_config(**(TWINS | KINDS | DEPTHS)[kind])
+    model, dumped = random_kernel(config, 2), set()
+    for recipe in (*map(load_recipe, recipe_names()), parse(Q4_1, "test", "q4_1")):
+        path = tmp_path / f"{recipe.name}.gguf"
+        origin = dataclasses.replace(ORIGIN, recipe=recipe.name, parameters={"attention_temperature": 0.1, "show_telemetry": False})
+        write_gguf(path, model, tiny_tokenizer(), recipe, "Mine", origin=origin)
+        NativeModel(path).close()
+        monkeypatch.setattr("sys.argv", ["gguf-dump", "--json", str(path)])
+        gguf_dump.main()
+        told = json.loads(capsys.readouterr().out)
+        assert told["metadata"]["qig.recipe"]["value"] == recipe.name
+        assert told["metadata"]["qig.checkpoint.sha256"]["value"] == ORIGIN.sha256
+        assert set(told["tensors"]) == {t.gguf for t in tensor_names(config)}
+        dumped |= {t["type"] for t in told["tensors"].values()}
+    assert dumped == {"F32", "F16", "Q8_0", "Q4_0", "Q4_1"}
 
 
 @pytest.mark.parametrize("recipe", ["f32", "f16", "q8", "q4"])

@@ -5,6 +5,7 @@ One export is made for all of these tests: `export` itself is replaced by a copy
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -22,6 +23,7 @@ import pytest
 from qig_edge.cli import main
 from qig_edge.convert import onnx_export, onnx_int8
 from qig_edge.convert.onnx_folder import FILES
+from qig_edge.convert.origin import card_licence
 from qig_edge.runtime.native import NativeModel
 from qig_edge.runtime.onnx_session import OnnxSession
 from qig_edge.train import checkpoint
@@ -66,7 +68,12 @@ def test_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output, options: list[str], name: str, kl: float
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert run("convert", GOLDEN, *options, "--json") == 0
+    described: dict[str, str] = {}
+    copied = onnx_export.export
+    monkeypatch.setattr(
+        onnx_export, "export", lambda model, path, metadata: described.update(metadata) or copied(model, path, metadata)
+    )
+    assert run("convert", GOLDEN, *options, "--license", "CC0-1.0", "--json") == 0
     out, err = capsys.readouterr()
     facts = json.loads(out)
     assert facts["folder"] == name
@@ -84,6 +91,11 @@ def test_folders(
     assert facts["file_bytes"] == (tmp_path / name / "model.onnx").stat().st_size
     card = (tmp_path / name / "README.md").read_text()
     assert "past_key_values.1.value" in card and "119,112 parameters" in card
+    assert card_licence(tmp_path / name) == "CC0-1.0"
+    told = [described[key] for key in ("general.license", "general.name", "qig.checkpoint.sha256", "qig.recipe")]
+    recipe = f"int8 {facts['int8']}" if facts["int8"] else "f32"
+    weights = hashlib.sha256((GOLDEN / "model.safetensors").read_bytes()).hexdigest()
+    assert told == ["CC0-1.0", "checkpoint", weights, recipe]
 
 
 def test_tools_take_it(tmp_path: Path, capsys: Output) -> None:
@@ -157,6 +169,10 @@ def test_refusals(tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatc
     cases: list[tuple[list[Any], str]] = [
         ([GOLDEN, "--onnx", "--q4", "-o", out], "--onnx and --q4 exclude each other"),
         ([GOLDEN, "--int8", "--f32", "-o", out], "--int8 and --f32 exclude each other"),
+        ([GOLDEN, "--onnx", "--recipe", "q8", "-o", out], "--onnx and --recipe exclude each other"),
+        ([GOLDEN, "--onnx", "--measure", "-o", out], "--onnx and --measure exclude each other"),
+        ([GOLDEN, "--int8", "--ollama", "-o", out], "--int8 and --ollama exclude each other"),
+        ([GOLDEN, "--onnx", "--calibration", FILE, "-o", out], "--calibration is of 4-bit rounding"),
         ([GOLDEN, "--int8", "--int8-for", "sse", "-o", out], "must be auto, arm64, avx2, avx512_vnni"),
         ([GOLDEN, "--onnx", "--int8-for", "avx2", "-o", out], "it goes with it"),
         ([GOLDEN, "--onnx", "--ffn-down", "sparse", "-o", out], "--ffn-down sparse is of GGUF files"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -65,9 +66,9 @@ def test_training_rounds_what_the_q4_recipe_says() -> None:
     ]:
         kinds = quantized_parts(config)
         assert kinds == parts(config, q4)
-        inside = {k: v for k, v in kinds.items() if k.startswith(("blocks.", "draft."))}
-        assert set(inside.values()) == {"q4_0"}
-        assert {v for k, v in kinds.items() if k not in inside} == {"q8_0"}
+        projections = {k: v for k, v in kinds.items() if k in ("embedding.proj", "head.down")}
+        assert set(projections.values()) <= {"q8_0"}
+        assert {v for k, v in kinds.items() if k not in projections} == {"q4_0"}
         assert len(kinds) == len([n for n in tensor_names(config) if n.part])
 
 
@@ -86,14 +87,59 @@ def test_rows_that_do_not_divide_are_f16_in_training_too() -> None:
 
 def test_every_recipe_types_every_tensor() -> None:
     config = tiny_config(head_rank=64, state="diagonal")
-    assert recipe_names() == ["f16", "f32", "q4", "q8"]
+    assert recipe_names() == ["f16", "f32", "q4", "q4-small", "q8"]
     for name in recipe_names():
         kinds = {n.gguf: load_recipe(name).kind(n) for n in tensor_names(config)}
         assert all(kinds[n.gguf] == "f32" for n in tensor_names(config) if n.part is None)
         matrix_kinds = {kinds[n.gguf] for n in tensor_names(config) if n.part}
-        assert matrix_kinds == {"q4": {"q4_0", "q8_0"}, "q8": {"q8_0"}, "f16": {"f16"}, "f32": {"f32"}}[name]
+        assert matrix_kinds == {"q4": {"q4_0", "q8_0"}, "q4-small": {"q4_0"}, "q8": {"q8_0"}, "f16": {"f16"}, "f32": {"f32"}}[name]
 
 
 def test_unknown_recipe_names_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="recipe 'q5' must be one of f16, f32, q4, q8"):
+    with pytest.raises(ConfigError, match="recipe 'q5' must be one of f16, f32, q4, q4-small, q8, or the path of a .toml file"):
         load_recipe("q5")
+
+
+GOOD = 'what = "w"\nsuffix = "s"\nmax_kl = 0.5\n[types]\n"blk.*" = "q4_1"\n"*" = "f16"\n'
+
+
+def test_a_recipe_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(GOOD)
+    recipe = load_recipe(str(tmp_path / "mine.toml"))
+    assert (recipe.name, recipe.what, recipe.suffix, recipe.max_kl) == ("mine", "w", "s", 0.5)
+    kinds = {n.gguf: recipe.kind(n) for n in tensor_names(tiny_config())}
+    assert kinds["blk.1.ffn_up.weight"] == "q4_1" and kinds["token_embd.weight"] == "f16" and kinds["output_norm.weight"] == "f32"
+    assert recipe.dense_down_only(tiny_config())
+    assert not load_recipe("q4").dense_down_only(tiny_config())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (GOOD + 'extra = "q8_0"\n"*" = "f16"\n', "is no TOML"),
+        ('limit = 1\n' + GOOD, "unknown key 'limit': the keys are what, suffix, max_kl, types"),
+        (GOOD.replace('what = "w"\n', ""), "lacks 'what'"),
+        (GOOD.replace('"w"', '"a\\nb"'), "what must be one line of text"),
+        (GOOD.replace('"s"', '"a/b"'), "suffix 'a/b' is a part of a file name"),
+        (GOOD.replace("0.5", "0"), "max_kl 0 must be a number above 0"),
+        (GOOD.replace("0.5", "nan"), "max_kl nan must be a number above 0"),
+        (GOOD.replace("0.5", "true"), "max_kl True must be"),
+        (GOOD.replace('"q4_1"', '"q3_k"'), "type 'q3_k' of 'blk.*' must be one of q4_0, q4_1, q8_0, f16, f32"),
+        (GOOD.replace('"q4_1"', "[1]"), "type '[1]' of 'blk.*' must be one of"),
+        (GOOD.replace('"*"', '"output*"'), "must end with the pattern '*'"),
+        (GOOD.partition("[types]")[0] + "types = 3", "types must be a table"),
+        (GOOD.partition('"blk')[0], "types must be a table"),
+    ],
+)  # fmt: skip
+def test_files_that_are_no_recipes(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "bad.toml").write_text(text)
+    with pytest.raises(ConfigError, match=re.escape(message)) as raised:
+        load_recipe(str(tmp_path / "bad.toml"))
+    assert "bad.toml" in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_recipe_files_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "latin.toml").write_bytes(b"\xff\xfe")
+    for name, message in (("none.toml", "No such file"), ("latin.toml", "is not UTF-8")):
+        with pytest.raises(ConfigError, match=message):
+            load_recipe(str(tmp_path / name))

@@ -6,7 +6,6 @@ being compared.
 
 from __future__ import annotations
 
-import ctypes
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from qig_edge.jarvis.files import read_network, sha256, torch_model
+from qig_edge.jarvis.files import read_network, torch_model
+from qig_edge.runtime.llama_library import library
 from qig_edge.runtime.native import NativeModel, isa_list
 
 FOLDER = Path(__file__).resolve().parent / "jarvis"
@@ -35,11 +35,12 @@ def logits() -> np.ndarray:
 def convert(path: Path, layout: str, recipe: str = "f32") -> Path:
     pytest.importorskip("tokenizers")
     from qig_edge.convert.jarvis_gguf import write_jarvis
+    from qig_edge.convert.origin import origin
     from qig_edge.convert.recipe import load_recipe
     from qig_edge.train.tokenizer import load_tokenizer
 
     npz = FOLDER / "model.npz"
-    write_jarvis(path, read_network(npz), load_tokenizer(FOLDER), load_recipe(recipe), "golden", sha256(npz), layout)
+    write_jarvis(path, read_network(npz), load_tokenizer(FOLDER), load_recipe(recipe), "golden", origin(FOLDER, recipe, None, npz.name), layout)
     return path
 
 
@@ -116,10 +117,9 @@ def test_quantized_files_stay_near(tmp_path: Path, recipe: str, most: float, exp
 
 
 def test_stock_llama_cpp_writes_the_same_text(tmp_path: Path, expected: dict[str, Any], logits: np.ndarray) -> None:
-    llama_cpp = pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed")
+    pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed")
+    llama_cpp = library("the golden text")
     path = convert(tmp_path / "golden.gguf", "gpt2")
-    silent = llama_cpp.llama_log_callback(lambda level, text, data: None)
-    llama_cpp.llama_log_set(silent, ctypes.c_void_p(0))
     model = llama_cpp.Llama(str(path), n_ctx=0, n_threads=1, n_threads_batch=1, logits_all=True, verbose=False)
     try:
         model.eval(expected["text_ids"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,16 +12,19 @@ import pytest
 
 pytest.importorskip("tokenizers")
 from qig_edge.convert.jarvis_gguf import write_jarvis
+from qig_edge.convert.keys import Origin
 from qig_edge.convert.recipe import load_recipe
 from qig_edge.errors import CheckpointError, ConfigError, ModelFileError
 from qig_edge.jarvis.network import Network
 from qig_edge.model.jarvis_config import JarvisConfig
+from qig_edge.runtime.llama_library import library
 from qig_edge.runtime.native import NativeModel, isa_list
 from qig_edge.train.tokenizer import train_tokenizer
 from qig_edge.train.words import train_words
 from tests.jarvis.models import network
 from tests.jarvis.test_words import TEXT, TEXTS
 
+ORIGIN = Origin("CC0-1.0", "step-00000001", "0" * 64, "f32")
 BASE = JarvisConfig(vocab_size=280, d_model=64, n_layers=2, n_heads=4, hidden_dim=96, context_length=48)
 SHAPES = {
     "whole blocks": BASE,
@@ -37,7 +39,7 @@ def words(size: int = 270) -> Any:
 
 
 def write(path: Path, made: Network, recipe: str = "f32", **more: Any) -> Path:
-    write_jarvis(path, made, words(min(270, made.config.vocab_size)), load_recipe(recipe), "tiny", "0" * 64, **more)
+    write_jarvis(path, made, words(min(270, made.config.vocab_size)), load_recipe(recipe), "tiny", ORIGIN, **more)
     return path
 
 
@@ -104,7 +106,7 @@ def test_gelu_far_out(tmp_path: Path, value: float) -> None:
     weights["layer_0_ffn2"][5, 0] = 1
     weights["output_projection"][0, 3] = 1
     made = Network(config, weights)
-    write_jarvis(tmp_path / "m.gguf", made, words(260), load_recipe("f32"), "m", "0" * 64)
+    write_jarvis(tmp_path / "m.gguf", made, words(260), load_recipe("f32"), "m", ORIGIN)
     expected = 0.5 * value * (1 + np.tanh(np.sqrt(2 / np.pi) * (value + 0.044715 * value**3)))
     for isa in isa_list():
         with NativeModel(tmp_path / "m.gguf", isa) as native, native.session(n_threads=1) as session:
@@ -136,10 +138,8 @@ class Stock:
     """llama.cpp through llama-cpp-python's own class."""
 
     def __init__(self, path: Path) -> None:
-        llama_cpp = pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed")
-        self.silent = llama_cpp.llama_log_callback(lambda level, text, data: None)
-        llama_cpp.llama_log_set(self.silent, ctypes.c_void_p(0))
-        self.model = llama_cpp.Llama(str(path), n_ctx=0, n_threads=1, n_threads_batch=1, logits_all=True, verbose=False)
+        pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed")
+        self.model = library("Stock").Llama(str(path), n_ctx=0, n_threads=1, n_threads_batch=1, logits_all=True, verbose=False)
 
     def __enter__(self) -> Any:
         return self.model
@@ -184,7 +184,7 @@ def test_keys_are_complete_and_gguf_reads_them(tmp_path: Path) -> None:
     import gguf
 
     for layout, architecture in (("jarvis", "jarvis-quantum"), ("gpt2", "gpt2")):
-        write(tmp_path / "m.gguf", network(BASE), "q8", layout=layout, licence="CC0-1.0")
+        write(tmp_path / "m.gguf", network(BASE), "q8", layout=layout)
         fields = gguf.GGUFReader(tmp_path / "m.gguf").fields
         told = {k: f.contents() for k, f in fields.items() if "." in k and "tokenizer" not in k}
         assert told["general.architecture"] == architecture and told["general.license"] == "CC0-1.0"
@@ -202,10 +202,10 @@ def test_refusals(tmp_path: Path) -> None:
         write(tmp_path / "m.gguf", network(SHAPES["without a final norm"]), layout="gpt2")
     f32 = load_recipe("f32")
     with pytest.raises(CheckpointError, match="no vocabulary of words"):
-        write_jarvis(tmp_path / "m.gguf", made, train_tokenizer([TEXT], 262), f32, "m", "")
+        write_jarvis(tmp_path / "m.gguf", made, train_tokenizer([TEXT], 262), f32, "m", ORIGIN)
     more = train_words([TEXT + " ".join(f"word{chr(97 + i)}" for i in range(20))], 285)
     with pytest.raises(CheckpointError, match="has 285 entries, the model's vocab_size is 280"):
-        write_jarvis(tmp_path / "m.gguf", made, more, f32, "m", "")
+        write_jarvis(tmp_path / "m.gguf", made, more, f32, "m", ORIGIN)
     made.weights["layer_0_q"][3, 3] = 1e6
     with pytest.raises(CheckpointError, match=r"blk\.0\.attn_q\.weight holds 1e\+06, more than f16 can .*: use --f32"):
         write(tmp_path / "m.gguf", made, "f16")

@@ -304,7 +304,7 @@ def test_bad_settings_are_one_line(tmp_path: Path) -> None:
 
 
 def test_settings_end_with_the_first_session(tmp_path: Path) -> None:
-    from qig_edge.runtime.native import library
+    from qig_edge.runtime.prototypes import library
 
     tiny.write(tmp_path / "m.gguf", Tiny())
     with NativeModel(tmp_path / "m.gguf", settings={"gate.margin": "2", "gate.threshold": "0.1"}) as model:

@@ -13,7 +13,8 @@ import pytest
 import qig_edge
 from qig_edge.errors import RuntimeFault
 from qig_edge.runtime.backend import ContextFull, Sampling
-from qig_edge.runtime.native import NativeModel, isa_list, library
+from qig_edge.runtime.native import NativeModel, isa_list
+from qig_edge.runtime.prototypes import library
 
 _spec = importlib.util.spec_from_file_location("qig_tiny", Path(__file__).with_name("tiny.py"))
 assert _spec and _spec.loader

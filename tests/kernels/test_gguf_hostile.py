@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qig_edge.errors import ModelFileError
-from qig_edge.runtime.native import NativeModel, library
+from qig_edge.runtime.native import NativeModel
+from qig_edge.runtime.prototypes import library
 
 
 def _seeds(name: str) -> ModuleType:

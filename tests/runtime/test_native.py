@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from qig_edge.devices import host
 from qig_edge.errors import ConfigError, DeviceError, ModelFileError, RuntimeFault
-from qig_edge.runtime import native
+from qig_edge.runtime import native, prototypes
 from qig_edge.runtime.backend import Backend, ContextFull, Sampling, Session
 from qig_edge.runtime.chat import Chat
 from qig_edge.runtime.native import NativeModel, NativeSession
@@ -29,11 +29,11 @@ C_TYPES = {
     "char *": ct.c_char_p,
 }
 STRUCTS = {
-    "qig_model_info": native.CModelInfo,
-    "qig_tensor_info": native.CTensorInfo,
-    "qig_session_params": native.CSessionParams,
-    "qig_sampler_params": native.CSamplerParams,
-    "qig_telemetry": native.CTelemetry,
+    "qig_model_info": prototypes.CModelInfo,
+    "qig_tensor_info": prototypes.CTensorInfo,
+    "qig_session_params": prototypes.CSessionParams,
+    "qig_sampler_params": prototypes.CSamplerParams,
+    "qig_telemetry": prototypes.CTelemetry,
 }
 
 
@@ -57,10 +57,10 @@ def declared_fields(body: str) -> list[tuple[str, object]]:
 def test_prototypes_are_those_of_the_header() -> None:
     text = header()
     declared = dict(re.findall(r"QIG_API [\w\s*]*?\b(qig_\w+)\(([^)]*)\)", text))
-    assert len(declared) > 20 and set(declared) == set(native.PROTOTYPES)
+    assert len(declared) > 20 and set(declared) == set(prototypes.PROTOTYPES)
     for name, arguments in declared.items():
         n = 0 if arguments.strip() == "void" else arguments.count(",") + 1
-        assert len(native.PROTOTYPES[name][1]) == n, name
+        assert len(prototypes.PROTOTYPES[name][1]) == n, name
 
 
 @pytest.mark.parametrize("name", STRUCTS)
@@ -313,9 +313,9 @@ def test_missing_library_names_what_to_run(monkeypatch: pytest.MonkeyPatch, tmp_
         host.library_path()
     (package / "lib").mkdir()
     (package / "lib" / "libqig.so").write_bytes(b"no library")
-    monkeypatch.setattr(native, "library_path", lambda: package / "lib" / "libqig.so")
+    monkeypatch.setattr(prototypes, "library_path", lambda: package / "lib" / "libqig.so")
     with pytest.raises(RuntimeFault, match="does not load"):
-        native.library.__wrapped__()
+        prototypes.library.__wrapped__()
 
 
 def test_a_32_bit_system_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
