@@ -21,7 +21,8 @@ class Done:
 
 @dataclasses.dataclass(frozen=True)
 class Pushed:
-    """A file that is on the device, whole. sent: bytes that travelled now, fewer than size where an interrupted push went on or the file was there."""
+    """A file that is on the device, whole. sent: bytes that travelled now, fewer than size where a push
+    that was interrupted went on, 0 where the file was there."""
 
     path: str
     size: int
