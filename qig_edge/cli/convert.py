@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from qig_edge.convert.gguf_writer import Written
     from qig_edge.convert.jarvis_verify import StockReport
     from qig_edge.convert.keys import Origin
-    from qig_edge.convert.recipe import Recipe
+    from qig_edge.convert.recipe import OnnxRecipe, Recipe
     from qig_edge.convert.verify import Report
     from qig_edge.devices.profile import Profile
 
@@ -38,7 +38,7 @@ def command(
     f32: Annotated[bool, typer.Option("--f32", help="32-bit floats, as trained.")] = False,
     recipe: Annotated[
         str | None,
-        typer.Option("--recipe", metavar="NAME|FILE.toml", help="Types by tensor: a recipe that ships (q4-small among them), or your own file."),
+        typer.Option("--recipe", metavar="NAME|FILE.toml", help="Types by tensor: a recipe that ships (q4-small, int8-arm64), or your own file."),
     ] = None,
     onnx: Annotated[
         bool, typer.Option("--onnx", help="Instead of GGUF: a folder for onnxruntime, in 32-bit floats (needs the onnx extra).")
@@ -46,12 +46,10 @@ def command(
     int8: Annotated[
         bool, typer.Option("--int8", help="Of --onnx, which goes without saying: 8-bit weights and activations.")
     ] = False,
-    int8_for: Annotated[
-        str,
-        typer.Option(
-            "--int8-for", metavar="SET", help="Of --int8: arm64, avx2 or avx512_vnni; auto is what suits --device."
-        ),
-    ] = "auto",
+    static: Annotated[
+        bool,
+        typer.Option("--static", help="Of --int8: ranges of activations are fixed from calibration text, not found anew in each call."),
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -88,7 +86,7 @@ def command(
         typer.Option(
             "--calibration",
             metavar="TEXT",
-            help="Text that 4-bit rounding is fitted to [default: training text of the run, or generated text].",
+            help="Text that 4-bit rounding, or --static, is fitted to [default: training text of the run, or generated text].",
         ),
     ] = None,
     licence: Annotated[
@@ -101,7 +99,7 @@ def command(
     ] = None,
     ollama: Annotated[
         bool,
-        typer.Option("--ollama", help="Write the folder that `ollama create` takes: the file and a Modelfile; -o names the folder."),
+        typer.Option("--ollama", help="Write the folder that `ollama create` takes: the file and a Modelfile; -o names the folder. Also of --distil."),
     ] = False,
     system: Annotated[str | None, typer.Option("--system", help="Of --ollama: the system prompt in the Modelfile.")] = None,
     measure: Annotated[
@@ -145,26 +143,29 @@ def command(
     """
     from qig_edge.cli import convert_file
     from qig_edge.cli.convert_jarvis import convert_jarvis, is_jarvis
+    from qig_edge.cli.convert_ollama import converted
     from qig_edge.convert.names import check_format
     from qig_edge.convert.ollama import check_system
     from qig_edge.convert.orientation import check_choice
     from qig_edge.convert.origin import origin
-    from qig_edge.convert.recipe import load_recipe
+    from qig_edge.convert.recipe import OnnxRecipe, Recipe, any_recipe, load_onnx_recipe
     from qig_edge.devices.profile import load_profile
     from qig_edge.runtime.store import found
 
     check_choice(ffn_down)
     profile = load_profile(device)
-    onnx = onnx or int8
-    folder_kind = "--int8" if int8 else "--onnx"
-    if int8_for != "auto" and not int8:
-        raise ConfigError(f"--int8-for {int8_for} says what --int8 is for: it goes with it")
     flags = (("q4", q4), ("q8", q8), ("f16", f16), ("f32", f32), ("recipe", recipe))
     chosen = [r for r, given in flags if given]
     if len(chosen) > 1:
         raise ConfigError(f"--{' and --'.join(chosen)} exclude each other: give one of --q4, --q8, --f16, --f32, --recipe")
-    if onnx and chosen and (chosen != ["f32"] or int8):
-        raise ConfigError(f"{folder_kind} and --{chosen[0]} exclude each other: an ONNX folder holds 32-bit floats or --int8")
+    types = any_recipe(recipe if recipe is not None else chosen[0] if chosen else "q4")
+    by_recipe = isinstance(types, OnnxRecipe)
+    folder_kind = "--int8" if int8 else f"--recipe {types.name}" if by_recipe else "--onnx"
+    onnx = onnx or int8 or by_recipe
+    if onnx and chosen and not by_recipe and (chosen != ["f32"] or int8):
+        raise ConfigError(f"{folder_kind} and --{chosen[0]} exclude each other: an ONNX folder holds 32-bit floats, --int8 or a recipe of its own")
+    if static and not (int8 or by_recipe):
+        raise ConfigError("--static is of 8-bit activations: it goes with --int8")
     if measure and chosen:
         raise ConfigError(f"--measure tries every type: it goes without --{chosen[0]}")
     if system is not None and not ollama:
@@ -179,11 +180,10 @@ def command(
     elif data or tokens != convert_distil.TOKENS:
         raise ConfigError("--data and --tokens say what a student learns from: they go with --distil llama")
     roads = {"--distil": distil is not None, folder_kind: onnx, "--ollama": ollama, "--measure": measure}
-    if len(both := [road for road, given in roads.items() if given]) > 1:
+    if len(both := [road for road, given in roads.items() if given]) > 1 and both != ["--distil", "--ollama"]:
         raise ConfigError(f"{' and '.join(both)} exclude each other: each makes something of its own")
-    if onnx and calibration is not None:
-        raise ConfigError(f"--calibration is of 4-bit rounding: {folder_kind} has none")
-    types = load_recipe(recipe if recipe is not None else chosen[0] if chosen else "q4")
+    if onnx and calibration is not None and not static:
+        raise ConfigError(f"--calibration is of 4-bit rounding and of --static: {folder_kind} has no use for it")
     checkpoint = found(checkpoint)
     unfit = {"--ffn-down": ffn_down != "auto", "--calibration": calibration is not None, **roads}
     if convert_file.is_gguf(checkpoint):
@@ -193,9 +193,13 @@ def command(
         convert_file.convert_file(checkpoint, types.name, output, force, verify, verify_text, as_json)
         return
     if is_jarvis(checkpoint):
-        if wrong := next((option for option, given in unfit.items() if given), None):
+        if wrong := next((option for option, given in unfit.items() if given and option != "--ollama"), None):
             raise ConfigError(f"{wrong} is for QIG models and dense twins, not for a Jarvis model")
-        convert_jarvis(checkpoint, types, layout or "jarvis", output, name, force, verify, verify_text, licence, as_json)
+        if system is not None:
+            raise ConfigError("--system: a Jarvis model goes on with a text, it has no roles")
+        assert isinstance(types, Recipe)  # one of ONNX models is a road of its own
+        layout = layout or ("gpt2" if ollama else "jarvis")
+        convert_jarvis(checkpoint, types, layout, output, name, force, verify, verify_text, licence, ollama, as_json)
         return
     if layout is not None:
         raise ConfigError(f"--layout {layout} is for Jarvis checkpoints")
@@ -213,10 +217,12 @@ def command(
 
         if ffn_down != "auto":
             raise ConfigError(f"--ffn-down {ffn_down} is of GGUF files: an ONNX graph has one form")
-        kind = convert_onnx.instruction_set(int8_for, profile) if int8 else None
-        source = origin(folder, f"int8 {kind}" if kind else "f32", licence)
-        convert_onnx.convert(folder, output, name or run_name(folder), kind, verify, verify_text, force, as_json, source)
+        own = types if isinstance(types, OnnxRecipe) else load_onnx_recipe(convert_onnx.recipe_name(profile)) if int8 else None
+        source = origin(folder, (own.name if own else "f32") + (" static" if static else ""), licence)
+        called = name or run_name(folder)
+        convert_onnx.convert(folder, output, called, own, static, calibration, verify, verify_text, force, as_json, source)
         return
+    assert isinstance(types, Recipe)
     config = checkpoints.read_config(folder)
     if distil is None:
         check_format(config)
@@ -227,12 +233,16 @@ def command(
         return
     name = name if name is not None else run_name(folder)
     source = origin(folder, types.name, licence)
+    asked = {"checkpoint": str(folder), "recipe": types.name}
     if distil is not None:
         if ffn_down != "auto" or verify_text is not None or not verify:
             raise ConfigError("--distil goes without --ffn-down, --verify-text and --no-verify: its student has one form and is always measured")
-        out = output or Path(f"{name}-llama-{types.suffix}.gguf")
-        check_output(out, force)
-        convert_distil.convert(folder, out, types, name, data or (), tokens, calibration, source, as_json)
+        out = output or Path(f"{name}-llama-{types.suffix}{'-ollama' if ollama else '.gguf'}")
+        check_output(out, force, "folder" if ollama else "file")
+        converted(
+            out, source, ollama, system, as_json, asked,
+            lambda target: convert_distil.convert(folder, target, types, name, data or (), tokens, calibration, source),
+        )  # fmt: skip
         return
     if types.dense_down_only(config):
         if ffn_down == "sparse":
@@ -243,23 +253,10 @@ def command(
     out = output or Path(f"{name}-{types.suffix}{'-ollama' if ollama else '.gguf'}")
     check_output(out, force, "folder" if ollama else "file")
 
-    def convert(target: Path) -> tuple[list[str], Report | None, dict[str, Any]]:
-        return _convert(folder, target, types, name, verify, verify_text, ffn_down, profile, calibration, source, ollama)
-
-    if ollama:
-        from qig_edge.cli.convert_ollama import folder_written
-
-        notes, report, facts = folder_written(out, source, system, convert)
-    else:
-        notes, report, facts = convert(out)
-    if as_json:
-        import dataclasses
-        import json
-
-        shown = facts | (dataclasses.asdict(report) if report else {})
-        print(json.dumps({"file": str(out), "checkpoint": str(folder), "recipe": types.name, **shown, "notes": notes}))
-    else:
-        print(out)
+    converted(
+        out, source, ollama, system, as_json, asked,
+        lambda target: _convert(folder, target, types, name, verify, verify_text, ffn_down, profile, calibration, source, ollama),
+    )  # fmt: skip
 
 
 def check_output(out: Path, force: bool, kind: str = "file") -> None:
@@ -303,6 +300,7 @@ def _convert(
     from qig_edge.convert import orientation
     from qig_edge.convert import verify as verification
     from qig_edge.convert.gguf_writer import vocabulary, write_gguf
+    from qig_edge.convert.names import architecture
     from qig_edge.convert.ollama import parameters as own_parameters
     from qig_edge.runtime.files import replacing
     from qig_edge.runtime.native import NativeModel
@@ -374,6 +372,7 @@ def _convert(
         for line in [*_table(name, recipe, file_bytes, parameters, bits, choice.why, report, worst), *written.notes]:
             steps.say(line)
     facts: dict[str, Any] = {"file_bytes": file_bytes, "parameters": parameters, "bits_per_weight": bits, "calibrated_on": calibrated_on}
+    facts |= {"architecture": architecture(model.config), "context_length": model.config.context_length}
     if ollama:
         facts["parameters_of_qig"] = dict(origin.parameters)
     if worst is not None:
@@ -423,12 +422,16 @@ def stoppable() -> Any:
     return stack
 
 
-def check_kl(report: Report | StockReport, recipe: Recipe) -> None:
+def check_kl(report: Report | StockReport, recipe: Recipe | OnnxRecipe) -> None:
     """Raises ModelFileError where the file is further from the checkpoint than its recipe allows."""
+    from qig_edge.convert.recipe import OnnxRecipe
+
     if not report.kl <= recipe.max_kl:
+        onnx = isinstance(recipe, OnnxRecipe)
+        advice = "leave tensors in f32 by a recipe of your own" if onnx else "give it more bits (--q8), train the last part 4-bit aware"
         raise ModelFileError(
             f"the file's KL divergence of {report.kl:.3g} nats a token passes max_kl = {recipe.max_kl:g} of recipe '{recipe.name}': it is not kept;"
-            " give it more bits (--q8), train the last part 4-bit aware, or keep it all the same with --no-verify"
+            f" {advice}, or keep it all the same with --no-verify"
         )
 
 

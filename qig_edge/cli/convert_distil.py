@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import dataclasses
 import math
 import tempfile
 from collections.abc import Callable, Sequence
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from tokenizers import Tokenizer
 
+    from qig_edge.cli.convert_ollama import Converted
     from qig_edge.convert.keys import Origin
     from qig_edge.convert.recipe import Recipe
     from qig_edge.convert.verify import HeldOut
@@ -49,8 +50,7 @@ def convert(
     tokens: int,
     calibration: Path | None,
     origin: Origin,
-    as_json: bool,
-) -> None:
+) -> Converted:
     """Trains the student, writes its file whole or not at all, and reports bits per byte of teacher and student. calibration: text that 4-bit
     rounding is fitted to, without it what the student learns from.
 
@@ -64,6 +64,7 @@ def convert(
     from qig_edge.convert import verify
     from qig_edge.convert.distil import WINDOW, distil
     from qig_edge.convert.gguf_writer import write_gguf
+    from qig_edge.convert.names import architecture
     from qig_edge.runtime.files import replacing
     from qig_edge.runtime.native import NativeModel
     from qig_edge.train import checkpoint as checkpoints
@@ -99,7 +100,9 @@ def convert(
         written = _written(
             out,
             partial,
-            lambda: write_gguf(partial, made.student, tokenizer, recipe, f"{name}-llama", moments=moments, origin=origin),
+            lambda: write_gguf(
+                partial, made.student, tokenizer, recipe, f"{name}-llama", moments=moments, origin=dataclasses.replace(origin, base=name)
+            ),
         )
         with NativeModel(partial) as opened:
             file_bytes, parameters, bits = verify.size(opened)
@@ -107,9 +110,8 @@ def convert(
                 found["libqig"] = _bits(_session(session), held_out, tokenizer)
         found["llama.cpp"] = _in_llama_cpp(partial, held_out, tokenizer, window)
         facts = {
-            "file": str(out),
-            "checkpoint": str(folder),
-            "recipe": recipe.name,
+            "architecture": architecture(made.student.config),
+            "context_length": made.student.config.context_length,
             "tokens": made.tokens,
             "rows_kl": made.rows,
             "words_kl": made.words,
@@ -120,11 +122,12 @@ def convert(
             "parameters": parameters,
             "teacher_parameters": teacher.config.param_counts()["total"],
             "bits_per_weight": bits,
-            "notes": [*written.notes, LOST],
+            "parameters_of_qig": {},
         }
-        for line in _table(name, recipe, facts, found):
+        notes = [*written.notes, LOST]
+        for line in [*_table(name, recipe, facts, found), *notes]:
             steps.say(line)
-    print(json.dumps(facts) if as_json else out)
+    return notes, None, facts
 
 
 def _text(
@@ -220,4 +223,4 @@ def _table(name: str, recipe: Recipe, facts: dict[str, Any], found: dict[str, fl
         ("  llama.cpp", f"{against('llama.cpp')}, {recipe.what}"),
         ("size", f"{facts['file_bytes'] / 1e6:.2f} MB, {facts['bits_per_weight']:.2f} bits a weight"),
     ]
-    return [*(f"{key:<16}{value}" for key, value in rows), *facts["notes"]]
+    return [f"{key:<16}{value}" for key, value in rows]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,9 @@ from qig_edge.errors import ConfigError, MissingExtra
 from qig_edge.jarvis import files
 
 if TYPE_CHECKING:
+    from qig_edge.cli.convert_ollama import Converted
     from qig_edge.convert.jarvis_verify import StockReport
+    from qig_edge.convert.keys import Origin
     from qig_edge.convert.recipe import Recipe
     from qig_edge.convert.verify import Report
 
@@ -33,25 +34,20 @@ def convert_jarvis(
     verify: bool,
     text: Path | None,
     licence: str | None,
+    ollama: bool,
     as_json: bool,
 ) -> None:
-    """Writes the file, whole or not at all, and says what it costs against the checkpoint. layout: "jarvis" or "gpt2"."""
+    """Writes the file, or a folder for Ollama, whole or not at all, and says what it costs against the checkpoint. layout: "jarvis" or "gpt2"."""
     try:
         import tokenizers  # noqa: F401
-        import torch
+        import torch  # noqa: F401
     except ImportError:
         raise MissingExtra("qig-edge convert", "train") from None
-    from qig_edge.cli.convert import _written, check_kl, check_output, run_name, stoppable
-    from qig_edge.cli.progress import Steps
-    from qig_edge.convert import verify as verification
-    from qig_edge.convert.gguf_writer import Written
-    from qig_edge.convert.jarvis_gguf import LAYOUTS, write_jarvis
-    from qig_edge.convert.jarvis_verify import compare_stock
+    from qig_edge.cli.convert import check_output, run_name
+    from qig_edge.cli.convert_ollama import converted
+    from qig_edge.convert.jarvis_gguf import LAYOUTS
     from qig_edge.convert.origin import origin
-    from qig_edge.runtime.files import replacing
-    from qig_edge.runtime.native import NativeModel
     from qig_edge.train import checkpoint
-    from qig_edge.train.tokenizer import load_tokenizer
 
     if layout not in LAYOUTS:
         raise ConfigError(f"--layout '{layout}' must be one of {', '.join(LAYOUTS)}")
@@ -61,9 +57,31 @@ def convert_jarvis(
     npz = source if source.suffix == ".npz" else checkpoint.find(source) / files.NPZ
     folder = npz.parent
     name = name if name is not None else run_name(folder)
-    out = output or Path(f"{name}{'-gpt2' if stock else ''}-{recipe.suffix}.gguf")
+    out = output or Path(f"{name}{'-gpt2' if stock else ''}-{recipe.suffix}{'-ollama' if ollama else '.gguf'}")
     source_of = origin(folder, recipe.name, licence, npz.name)
-    check_output(out, force)
+    check_output(out, force, "folder" if ollama else "file")
+    asked = {"checkpoint": str(npz), "recipe": recipe.name, "layout": layout}
+    converted(
+        out, source_of, ollama, None, as_json, asked, lambda target: _convert(npz, target, name, recipe, layout, source_of, verify, text)
+    )
+
+
+def _convert(
+    npz: Path, out: Path, name: str, recipe: Recipe, layout: str, source_of: Origin, verify: bool, text: Path | None
+) -> Converted:
+    import torch
+
+    from qig_edge.cli.convert import _written, check_kl, stoppable
+    from qig_edge.cli.progress import Steps
+    from qig_edge.convert import verify as verification
+    from qig_edge.convert.gguf_writer import Written
+    from qig_edge.convert.jarvis_gguf import MODEL_TYPE, write_jarvis
+    from qig_edge.convert.jarvis_verify import compare_stock
+    from qig_edge.runtime.files import replacing
+    from qig_edge.runtime.native import NativeModel
+    from qig_edge.train.tokenizer import load_tokenizer
+
+    stock, folder = layout == "gpt2", npz.parent
     torch.set_num_threads(1)
     report: Report | StockReport | None = None
     with stoppable(), Steps(f"reading {npz}") as steps:
@@ -100,13 +118,8 @@ def convert_jarvis(
             notes = ["not compared: libqig does not run this layout, and llama-cpp-python, which does, is not installed (extra llama)", *notes]
         for line in [*_table(name, recipe, facts, report), *notes]:
             steps.say(line)
-    if as_json:
-        import dataclasses
-
-        shown = facts | (dataclasses.asdict(report) if report else {})
-        print(json.dumps({"file": str(out), "checkpoint": str(npz), "recipe": recipe.name, "layout": layout, **shown, "notes": notes}))
-    else:
-        print(out)
+    shape = {"architecture": "gpt2" if stock else MODEL_TYPE, "context_length": network.config.context_length}
+    return notes, report, {**facts, **shape, "parameters_of_qig": {}}
 
 
 def _table(name: str, recipe: Recipe, facts: dict[str, Any], report: Report | StockReport | None) -> list[str]:

@@ -18,13 +18,15 @@ ALIGNMENT = 32
 @dataclasses.dataclass(frozen=True)
 class Origin:
     """Where a file comes from. licence: as the user or the checkpoint's card names it (None: nobody did, and none is invented); version: the
-    checkpoint's folder; sha256: of its weights, 64 hexadecimal digits; recipe: by its name; parameters: of qig_edge.convert.ollama."""
+    checkpoint's folder; sha256: of its weights, 64 hexadecimal digits; recipe: by its name; parameters: of qig_edge.convert.ollama; base: name of
+    the checkpoint's model where the file's is another one (a student's)."""
 
     licence: str | None
     version: str
     sha256: str
     recipe: str
     parameters: Mapping[str, float | bool] = dataclasses.field(default_factory=dict)
+    base: str | None = None
 
 
 def add_keys(
@@ -67,7 +69,7 @@ def add_origin(writer: GGUFWriter, name: str, origin: Origin) -> None:
     if origin.licence is not None:
         writer.add_license(origin.licence)
     writer.add_base_model_count(1)
-    writer.add_base_model_name(0, name)
+    writer.add_base_model_name(0, origin.base or name)
     writer.add_base_model_version(0, origin.version)
     writer.add_string("qig.checkpoint.sha256", origin.sha256)
     writer.add_string("qig.recipe", origin.recipe)

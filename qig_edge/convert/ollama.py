@@ -1,6 +1,7 @@
 """What `ollama create` takes beside a GGUF file: a Modelfile with the chat format, stop tokens, sampling, context and system prompt.
 
-Stock Ollama runs the llama layout (a dense twin) and no QIG model: the Modelfile says which of the two it is for. What only a QIG model has goes
+Stock Ollama runs the llama layout (a dense twin, or a QIG model's student) and the layout of gpt2 (a Jarvis model), and no QIG model: the Modelfile
+says which of them it is for. What only a QIG model has goes
 into the file's metadata (qig.parameters.*) and here into comments, because Ollama refuses parameters that it does not know.
 """
 
@@ -18,10 +19,18 @@ MODELFILE = "Modelfile"
 # the chat format of qig_edge.train.tokenizer.CHAT_TEMPLATE, in Go's template language
 TEMPLATE = "{{ range .Messages }}<|{{ .Role }}|>{{ .Content }}<|end|>{{ end }}<|assistant|>"
 STOPS = ("<|end|>", "<|endoftext|>")
+# a Jarvis model goes on with a text: it has no roles
+PLAIN_TEMPLATE = "{{ .Prompt }}"
+PLAIN_STOPS = ("<eos>",)
 # as in a checkpoint's generation_config.json
 SAMPLING = {"temperature": 0.7, "top_k": 40, "top_p": 0.95}
-CANNOT = "stock Ollama cannot run a QIG model: it has no code for the architecture 'qig'; qig-edge runs the file"
-CAN = "stock Ollama runs it where its llama.cpp knows the architecture 'arcee'"
+# by general.architecture
+RUNS = {
+    "qig": "stock Ollama cannot run a QIG model: it has no code for the architecture 'qig'; qig-edge runs the file",
+    "arcee": "stock Ollama runs it where its llama.cpp knows the architecture 'arcee'",
+    "jarvis-quantum": "stock Ollama cannot run this layout of a Jarvis model: --layout gpt2 is for it; qig-edge runs the file",
+    "gpt2": "stock Ollama runs it: the layout is that of gpt2",
+}
 
 
 def parameters(model: Kernel) -> dict[str, float | bool]:
@@ -64,12 +73,14 @@ def check_system(system: str | None) -> None:
 def modelfile(
     file: str, architecture: str, context: int, licence: str | None, system: str | None, own: Mapping[str, float | bool]
 ) -> str:
-    """The Modelfile's text. file: name of the GGUF file beside it; own: of `parameters`."""
-    lines = [f"# {CANNOT if architecture == 'qig' else CAN}.", f"FROM ./{file}"]
+    """The Modelfile's text. file: name of the GGUF file beside it; architecture: one of RUNS; own: of `parameters`."""
+    chats = architecture in ("qig", "arcee")
+    template, stops = (TEMPLATE, STOPS) if chats else (PLAIN_TEMPLATE, PLAIN_STOPS)
+    lines = [f"# {RUNS[architecture]}.", f"FROM ./{file}"]
     lines += [f"PARAMETER {name} {value:g}" for name, value in SAMPLING.items()]
     lines.append(f"PARAMETER num_ctx {context}")
-    lines += [f'PARAMETER stop "{stop}"' for stop in STOPS]
-    lines.append(f'TEMPLATE """{TEMPLATE}"""')
+    lines += [f'PARAMETER stop "{stop}"' for stop in stops]
+    lines.append(f'TEMPLATE """{template}"""')
     if system:
         lines.append(f'SYSTEM """{system}"""')
     if licence:

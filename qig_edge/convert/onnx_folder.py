@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from qig_edge.convert.keys import Origin
+    from qig_edge.convert.recipe import OnnxRecipe
     from qig_edge.model.kernel import Kernel
 
 FILES = (
@@ -31,9 +33,15 @@ FILES = (
 
 
 def write(
-    folder: Path, model: Kernel, tokenizer: Tokenizer, name: str, int8: str | None, origin: Origin | None = None
+    folder: Path,
+    model: Kernel,
+    tokenizer: Tokenizer,
+    name: str,
+    int8: OnnxRecipe | None,
+    origin: Origin | None = None,
+    calibration: Sequence[Sequence[int]] | None = None,
 ) -> None:
-    """Fills an empty folder. int8: one of onnx_int8.SETS, or None for float32; origin: of the checkpoint.
+    """Fills an empty folder. int8: None for float32; origin: of the checkpoint; calibration as onnx_int8.quantize.
 
     Raises CheckpointError for weights that are not finite or a tokenizer that does not fit, MissingExtra without optimum where it is needed,
     OSError where the disk refuses.
@@ -50,7 +58,7 @@ def write(
         if int8:
             work = Path(room) / "work"
             work.mkdir()
-            onnx_int8.quantize(plain, folder / GRAPH, int8, work)
+            onnx_int8.quantize(plain, folder / GRAPH, int8, config, work, calibration)
     (folder / "config.json").write_text(json.dumps(checkpoint.config_json(config), indent=2) + "\n", "utf-8")
     (folder / "generation_config.json").write_text(json.dumps(checkpoint.GENERATION, indent=2) + "\n", "utf-8")
     save_tokenizer(tokenizer, folder, config.context_length)
@@ -81,10 +89,10 @@ def _metadata(config: ModelConfig, name: str, origin: Origin | None) -> dict[str
     return described
 
 
-def card(config: ModelConfig, name: str, int8: str | None, licence: str | None) -> str:
+def card(config: ModelConfig, name: str, int8: OnnxRecipe | None, licence: str | None) -> str:
     """README.md of the folder."""
     kind = "A QIG-Kernel" if config.attention == "qfi" else "The dense twin of a QIG-Kernel"
-    stored = f"8-bit weights and activations (optimum's {int8} configuration)" if int8 else "float32"
+    stored = int8.what if int8 else "float32"
     names = names_of(config)
     rows = [
         f"| `{past}` | {' x '.join(map(str, dims))} | {number} | `{names.present(past)}` |"

@@ -1,8 +1,11 @@
 """A float32 graph with 8-bit weights and activations, by optimum's ORTQuantizer.
 
-What is quantized are the products with a weight. Attention's products of states stay in float32, for distances between near states are what 8 bits
-lose first; so do norms, temperatures, probes, modes and role directions, as in every file of this project.
+What is quantized are the products with a weight, those that the recipe names. Attention's products of states stay in float32, for distances between
+near states are what 8 bits lose first; so do norms, temperatures, probes, modes and role directions, as in every file of this project.
 The table of tokens becomes 8 bits a row; where it also is the head's matrix, both read the same bytes.
+
+Activations are rounded by the range of each call (dynamic), or (static) by the range that calibration text has shown, which saves looking for it and
+cuts off what goes beyond.
 """
 
 from __future__ import annotations
@@ -10,38 +13,44 @@ from __future__ import annotations
 import contextlib
 import logging
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from qig_edge.errors import ConfigError, MissingExtra
+from qig_edge.config import ModelConfig
+from qig_edge.convert.recipe import OnnxRecipe
+from qig_edge.errors import MissingExtra
+from qig_edge.runtime.onnx_names import BATCH, PAST, names_of
 
 if TYPE_CHECKING:
     import onnx
 
-# instruction sets that optimum has configurations for
-SETS = ("arm64", "avx2", "avx512_vnni")
+# of the graph (onnx_graph.py) whose names there are not those of Kernel.state_dict()
+RENAMED = (
+    ("table_t", "embedding.table"),
+    ("proj.", "embedding.proj."),
+    ("head_down.", "head.down."),
+    ("head_out.", "head.out."),
+    ("integrator.", "integrator.block."),
+)
 
 
-def host_set() -> str:
-    """The one of SETS that suits this machine."""
+def host_recipe() -> str:
+    """Name of the recipe that suits this machine."""
     from qig_edge.devices.host import cpu_info
 
     if platform.machine().lower() in ("aarch64", "arm64"):
-        return "arm64"
-    return "avx512_vnni" if "avx512_vnni" in cpu_info()["features"] else "avx2"
+        return "int8-arm64"
+    return "int8-x86-vnni" if "avx512_vnni" in cpu_info()["features"] else "int8-x86"
 
 
-def check_set(name: str) -> None:
-    """Raises ConfigError for a name that is not "auto" or one of SETS."""
-    if name not in ("auto", *SETS):
-        raise ConfigError(f"--int8-for {name}: must be auto, {', '.join(SETS)}")
+def quantize(
+    source: Path, target: Path, recipe: OnnxRecipe, config: ModelConfig, work: Path, calibration: Sequence[Sequence[int]] | None = None
+) -> None:
+    """Writes `target`, the 8-bit form of the graph `source` of a model; `work` is an empty folder for what comes between.
 
-
-def quantize(source: Path, target: Path, kind: str, work: Path) -> None:
-    """Writes `target`, the 8-bit form of the graph `source`, for one of SETS; `work` is an empty folder for what comes between.
-
-    Raises MissingExtra without optimum, OSError where the disk refuses.
+    calibration: windows of token ids for static ranges of activations; None: dynamic ones. Raises MissingExtra without optimum, OSError where the
+    disk refuses.
     """
     try:
         import onnx
@@ -51,25 +60,58 @@ def quantize(source: Path, target: Path, kind: str, work: Path) -> None:
     except ImportError:
         raise MissingExtra("qig-edge convert --int8", "onnx") from None
     plain = onnx.load(source, load_external_data=False)
-    products = _products(plain)
+    chosen = recipe.int8(config)
+    products = _products(plain, chosen)
     large = any(source.parent.glob(source.name + ".data"))
     with _quiet():
-        config = getattr(AutoQuantizationConfig, kind)(
-            is_static=False, per_channel=True, operators_to_quantize=["MatMul"], nodes_to_quantize=products
+        settings = getattr(AutoQuantizationConfig, recipe.instructions)(
+            is_static=calibration is not None, per_channel=True, operators_to_quantize=["MatMul"], nodes_to_quantize=products
         )
         quantizer = ORTQuantizer(source, config=PretrainedConfig())
-        quantizer.quantize(config, save_dir=work, file_suffix=None, use_external_data_format=large)
+        ranges = None if calibration is None else _ranges(quantizer, config, calibration, work, large)
+        quantizer.quantize(
+            settings, save_dir=work, file_suffix=None, calibration_tensors_range=ranges, use_external_data_format=large
+        )
     model = onnx.load(work / source.name)
-    _shrink_table(model)
-    _describe(model, kind)
+    if "embedding.table" in chosen:
+        _shrink_table(model)
+    _describe(model, f"{recipe.instructions}{'' if calibration is None else ' static'}")
     onnx.save(model, target, save_as_external_data=large, location=target.name + ".data")
 
 
-def _products(model: onnx.ModelProto) -> list[str]:
-    """Names of the nodes that multiply with a weight."""
-    weights = {i.name for i in model.graph.initializer if i.name.endswith(".weight") or i.name == "table_t"}
-    products = [n for n in model.graph.node if n.op_type == "MatMul" and n.input[1] in weights]
-    return [n.name for n in products if not n.input[1].startswith("probes.")]
+def _ranges(quantizer: Any, config: ModelConfig, windows: Sequence[Sequence[int]], work: Path, large: bool) -> Any:
+    """Smallest and largest value of every product's input and output on the windows, each seen from its beginning."""
+    import numpy as np
+    from onnxruntime.quantization import CalibrationMethod
+    from optimum.onnxruntime.configuration import CalibrationConfig
+
+    sizes = {PAST: 0}
+    zeros = {  # of one text: the reader puts the batch's dimension around everything
+        name: np.zeros([d if isinstance(d, int) else sizes[d] for d in dims if d != BATCH], kind)
+        for name, (dims, kind) in names_of(config).past.items()
+    }
+    texts = [{"input_ids": np.array(w, np.int64), "attention_mask": np.ones(len(w), np.int64), **zeros} for w in windows]
+    return quantizer.fit(
+        texts,
+        CalibrationConfig("calibration text", "", "", len(texts), CalibrationMethod.MinMax),
+        onnx_augmented_model_name=(work / "ranges.onnx").as_posix(),
+        operators_to_quantize=["MatMul"],
+        use_external_data_format=large,
+    )
+
+
+def _products(model: onnx.ModelProto, chosen: set[str]) -> list[str]:
+    """Names of the nodes that multiply with a chosen weight."""
+    weights = {i.name for i in model.graph.initializer if _known(i.name) in chosen}
+    return [n.name for n in model.graph.node if n.op_type == "MatMul" and n.input[1] in weights]
+
+
+def _known(name: str) -> str:
+    """What Kernel.state_dict() calls a weight of the graph."""
+    for here, there in RENAMED:
+        if name.startswith(here):
+            return there + name.removeprefix(here)
+    return name.replace(".shallow.", ".router.shallow.")
 
 
 def _shrink_table(model: onnx.ModelProto) -> None:
@@ -79,12 +121,13 @@ def _shrink_table(model: onnx.ModelProto) -> None:
 
     graph = model.graph
     held = {i.name: i for i in graph.initializer}
-    name = "table_t" if "table_t" in held else "table"
-    (lookup,) = (n for n in graph.node if n.op_type == "Gather" and n.input[0] == name)
-    table = numpy_helper.to_array(held[name])
+    name = "table_t" if {"table_t", "table_t_quantized"} & set(held) else "table"
+    read_from = (name, f"{name}_DequantizeLinear_Output")  # with static ranges the whole table would be made float for every token
+    (lookup,) = (n for n in graph.node if n.op_type == "Gather" and n.input[0] in read_from)
     axis = 1 if name == "table_t" else 0  # of tokens
     parts = [f"{name}_quantized", f"{name}_scale", f"{name}_zero_point"]
     if parts[0] not in held:  # it is not the head's matrix too, which is quantized by columns already
+        table = numpy_helper.to_array(held[name])
         scale = np.abs(table).max(1, keepdims=True).astype(np.float32) / 127
         q = np.rint(table / np.where(scale == 0, 1, scale)).astype(np.int8)
         for part, values in zip(parts, (q, scale, np.zeros(scale.shape, np.int8)), strict=True):
@@ -102,7 +145,8 @@ def _shrink_table(model: onnx.ModelProto) -> None:
     graph.node.remove(lookup)
     for node in reversed(nodes):
         graph.node.insert(at, node)
-    graph.initializer.remove(held[name])
+    if name in held:
+        graph.initializer.remove(held[name])
 
 
 def _describe(model: onnx.ModelProto, kind: str) -> None:

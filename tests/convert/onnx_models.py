@@ -11,9 +11,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from qig_edge.convert import onnx_folder, onnx_int8
+from qig_edge.convert.recipe import load_onnx_recipe
 from qig_edge.model.kernel import Kernel
 from qig_edge.train import checkpoint
 from qig_edge.train.tokenizer import load_tokenizer
@@ -50,12 +52,14 @@ def folder(case: str) -> Path:
 
 
 @cache
-def folder_int8(case: str, kind: str) -> Path:
-    """The same in 8 bits."""
-    plain, out = folder(case), _room() / f"{case} {kind}"
+def folder_int8(case: str, recipe: str, static: bool = False) -> Path:
+    """The same in 8 bits; static: activations by the ranges of three random texts."""
+    plain, out, model = folder(case), _room() / f"{case} {recipe} {static}", kernel(case)
     shutil.copytree(plain, out)
+    rng = np.random.default_rng(5)
+    windows = rng.integers(5, model.config.vocab_size, (3, 24)).tolist() if static else None
     with tempfile.TemporaryDirectory() as work:
-        onnx_int8.quantize(plain / "model.onnx", out / "model.onnx", kind, Path(work))
+        onnx_int8.quantize(plain / "model.onnx", out / "model.onnx", load_onnx_recipe(recipe), model.config, Path(work), windows)
     return out
 
 

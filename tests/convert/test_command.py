@@ -239,7 +239,8 @@ def test_a_disk_that_refuses_leaves_nothing(tmp_path: Path, run_folder: Path, re
 
 
 SLOW = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup hands down that it is ignored
 from qig_edge.convert import gguf_writer
 real = gguf_writer._encode
 def slow(*args):

@@ -23,6 +23,7 @@ from qig_edge.model.kernel import Kernel
 from qig_edge.runtime.native import NativeModel
 from qig_edge.train import checkpoint
 from qig_edge.train.shards import Mixture, Shard
+from tests.convert.modelfile import parse
 from tests.convert.tiny import DEPTHS, KINDS, TWINS, VOCAB, random_kernel, tiny_config, tiny_tokenizer, write
 
 Output = pytest.CaptureFixture[str]
@@ -178,6 +179,18 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
     assert abs(bits["llama.cpp"] / bits["words"] - 1) <= 0.02
 
 
+def test_a_students_folder_for_ollama(tmp_path: Path, capsys: Output, run_folder: Path) -> None:
+    learning = ("--distil", "llama", "--data", run_folder / "text.jsonl", "--tokens", 4096)
+    assert convert(run_folder, "--q8", "--ollama", *learning, "--system", "Be kind.", "-o", tmp_path / "o") == 0
+    out, err = capsys.readouterr()
+    assert out == f"{tmp_path / 'o'}\n" and "knows the architecture 'arcee'" in err and "telemetry" in err
+    assert sorted(p.name for p in (tmp_path / "o").iterdir()) == ["Modelfile", "o.gguf"]
+    found, _ = parse((tmp_path / "o" / "Modelfile").read_text("utf-8"))
+    assert ("FROM", "./o.gguf") in found and ("SYSTEM", "Be kind.") in found
+    with NativeModel(tmp_path / "o" / "o.gguf") as opened:
+        assert opened.info.architecture == "arcee" and opened.metadata("general.base_model.0.name") == "little"
+
+
 def test_refusals(tmp_path: Path, capsys: Output, run_folder: Path) -> None:
     target, words = tmp_path / "m.gguf", run_folder / "text.jsonl"
     checkpoint.write(tmp_path / "twin", random_kernel(tiny_config(**TWINS["twin"]), 1), tiny_tokenizer(), None)
@@ -192,7 +205,6 @@ def test_refusals(tmp_path: Path, capsys: Output, run_folder: Path) -> None:
         ([run_folder, "--distil", "llama", "--data", words, "--tokens", "0"], "--tokens 0"),
         ([run_folder, "--distil", "llama", "--data", words, "--ffn-down", "dense"], "--distil goes without"),
         ([run_folder, "--distil", "llama", "--data", words, "--onnx"], "--distil and --onnx exclude each other"),
-        ([run_folder, "--distil", "llama", "--data", words, "--ollama"], "--distil and --ollama exclude each other"),
         ([run_folder, "--data", words], "they go with --distil llama"),
         ([tmp_path / "twin", "--distil", "llama", "--data", words], "a dense twin is of the llama layout already"),
         ([tmp_path, "--distil", "llama", "--data", words], "no checkpoint at"),

@@ -18,12 +18,23 @@ from qig_edge import __version__
 from qig_edge.convert.gguf_writer import write_gguf
 from qig_edge.convert.keys import Origin
 from qig_edge.convert.names import tensor_names
-from qig_edge.convert.recipe import load_recipe, parse, recipe_names
+from qig_edge.convert.recipe import load_recipe, parse
 from qig_edge.errors import CheckpointError
 from qig_edge.model.kernel import Kernel
 from qig_edge.runtime.native import NativeModel
 from qig_edge.train.tokenizer import CHAT_TEMPLATE, CONTROL, encode_documents
-from tests.convert.tiny import DEPTHS, KINDS, TEXT, TWINS, VOCAB, random_kernel, tiny_config, tiny_tokenizer, write
+from tests.convert.tiny import (
+    DEPTHS,
+    GGUF_RECIPES,
+    KINDS,
+    TEXT,
+    TWINS,
+    VOCAB,
+    random_kernel,
+    tiny_config,
+    tiny_tokenizer,
+    write,
+)
 
 
 def opened(path: Path) -> gguf.GGUFReader:
@@ -126,7 +137,7 @@ def test_gguf_dump_reads_every_file(tmp_path: Path, kind: str, capsys: pytest.Ca
 
     config = tiny_config(**(TWINS | KINDS | DEPTHS)[kind])
     model, dumped = random_kernel(config, 2), set()
-    for recipe in (*map(load_recipe, recipe_names()), parse(Q4_1, "test", "q4_1")):
+    for recipe in (*map(load_recipe, GGUF_RECIPES), parse(Q4_1, "test", "q4_1")):
         path = tmp_path / f"{recipe.name}.gguf"
         origin = dataclasses.replace(ORIGIN, recipe=recipe.name, parameters={"attention_temperature": 0.1, "show_telemetry": False})
         write_gguf(path, model, tiny_tokenizer(), recipe, "Mine", origin=origin)

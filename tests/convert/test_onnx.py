@@ -139,13 +139,21 @@ def test_onnxruntime_computes_what_torch_does(case: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("case", "kind"), [("golden", "arm64"), ("golden", "avx2"), ("golden", "avx512_vnni"), ("gates, roles", "avx512_vnni")]
+    ("case", "recipe", "static"),
+    [
+        ("golden", "int8-arm64", False),
+        ("golden", "int8-x86", False),
+        ("golden", "int8-x86-vnni", False),
+        ("gates, roles", "int8-x86-vnni", False),
+        ("golden", "int8-arm64", True),
+        ("gates, roles", "int8-x86", True),
+    ],
 )
-def test_8_bits(case: str, kind: str) -> None:
+def test_8_bits(case: str, recipe: str, static: bool) -> None:
     """On the golden model 0.003 nats a token were measured for every set."""
     from tests.convert.onnx_models import folder, folder_int8, kernel
 
-    model, paths = kernel(case), [f(case, *k) / "model.onnx" for f, k in ((folder, ()), (folder_int8, (kind,)))]
+    model, paths = kernel(case), [f(case, *k) / "model.onnx" for f, k in ((folder, ()), (folder_int8, (recipe, static)))]
     ids = text(model.config)
     p, q = (
         torch.log_softmax(torch.from_numpy(Exported(path, model.config)(ids, np.ones_like(ids), start(names_of(model.config), 3))["logits"]), -1)

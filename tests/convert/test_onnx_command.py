@@ -24,6 +24,7 @@ from qig_edge.cli import main
 from qig_edge.convert import onnx_export, onnx_int8
 from qig_edge.convert.onnx_folder import FILES
 from qig_edge.convert.origin import card_licence
+from qig_edge.convert.recipe import load_onnx_recipe
 from qig_edge.runtime.native import NativeModel
 from qig_edge.runtime.onnx_session import OnnxSession
 from qig_edge.train import checkpoint
@@ -62,6 +63,8 @@ def one_line(capsys: Output) -> str:
         (["--onnx", "--f32"], "checkpoint-onnx", 1e-9),
         (["--onnx", "--int8"], "checkpoint-onnx-int8", 0.02),
         (["--int8", "--device", "rpi4"], "checkpoint-onnx-int8", 0.02),
+        (["--recipe", "int8-x86"], "checkpoint-onnx-int8", 0.02),
+        (["--int8", "--static"], "checkpoint-onnx-int8", 0.05),
     ],
 )
 def test_folders(
@@ -80,12 +83,14 @@ def test_folders(
     assert -1e-9 <= facts["kl"] <= kl
     assert facts["file_bits_per_byte"] <= 1.03 * facts["checkpoint_bits_per_byte"]
     assert "KL divergence" in err and "largest error" in err
-    if "--int8" in options:
-        expected = "arm64" if "rpi4" in options else onnx_int8.host_set()
-        assert facts["int8"] == expected and f"for {expected}" in err
+    static = "--static" in options
+    if name.endswith("int8"):
+        expected = "int8-arm64" if "rpi4" in options else "int8-x86" if "int8-x86" in options else onnx_int8.host_recipe()
+        assert facts["recipe"] == expected and load_onnx_recipe(expected).what in err
         assert facts["bits_per_weight"] < 10
+        assert facts["static"] == static and ("ranges of activations from generated stories and talk" in err) == static
     else:
-        assert facts["max_error"] <= 1e-3 and facts["int8"] is None
+        assert facts["max_error"] <= 1e-3 and facts["recipe"] == "f32"
     assert {p.name for p in (tmp_path / name).iterdir()} <= set(FILES)
     assert [p.name for p in tmp_path.iterdir()] == [name]
     assert facts["file_bytes"] == (tmp_path / name / "model.onnx").stat().st_size
@@ -93,7 +98,7 @@ def test_folders(
     assert "past_key_values.1.value" in card and "119,112 parameters" in card
     assert card_licence(tmp_path / name) == "CC0-1.0"
     told = [described[key] for key in ("general.license", "general.name", "qig.checkpoint.sha256", "qig.recipe")]
-    recipe = f"int8 {facts['int8']}" if facts["int8"] else "f32"
+    recipe = facts["recipe"] + (" static" if static else "")
     weights = hashlib.sha256((GOLDEN / "model.safetensors").read_bytes()).hexdigest()
     assert told == ["CC0-1.0", "checkpoint", weights, recipe]
 
@@ -166,15 +171,22 @@ def test_refusals(tmp_path: Path, capsys: Output, monkeypatch: pytest.MonkeyPatc
     taken.write_text("x")
     full.mkdir()
     (full / "diary.txt").write_text("precious")
+    tight = tmp_path / "tight.toml"
+    tight.write_text('what = "w"\nsuffix = "s"\nmax_kl = 1e-9\nonnx = "avx2"\n[types]\n"*" = "int8"\n')
     cases: list[tuple[list[Any], str]] = [
         ([GOLDEN, "--onnx", "--q4", "-o", out], "--onnx and --q4 exclude each other"),
         ([GOLDEN, "--int8", "--f32", "-o", out], "--int8 and --f32 exclude each other"),
         ([GOLDEN, "--onnx", "--recipe", "q8", "-o", out], "--onnx and --recipe exclude each other"),
         ([GOLDEN, "--onnx", "--measure", "-o", out], "--onnx and --measure exclude each other"),
         ([GOLDEN, "--int8", "--ollama", "-o", out], "--int8 and --ollama exclude each other"),
-        ([GOLDEN, "--onnx", "--calibration", FILE, "-o", out], "--calibration is of 4-bit rounding"),
-        ([GOLDEN, "--int8", "--int8-for", "sse", "-o", out], "must be auto, arm64, avx2, avx512_vnni"),
-        ([GOLDEN, "--onnx", "--int8-for", "avx2", "-o", out], "it goes with it"),
+        ([GOLDEN, "--onnx", "--calibration", FILE, "-o", out], "--calibration is of 4-bit rounding and of --static"),
+        ([GOLDEN, "--int8", "--calibration", FILE, "-o", out], "--int8 has no use for it"),
+        ([GOLDEN, "--int8", "--static", "--calibration", FILE, "-o", out], "is not UTF-8"),
+        ([GOLDEN, "--int8", "--static", "--calibration", tmp_path / "none.txt", "-o", out], "No such file"),
+        ([GOLDEN, "--onnx", "--static", "-o", out], "--static is of 8-bit activations"),
+        ([GOLDEN, "--int8", "--recipe", "q8", "-o", out], "--int8 and --recipe exclude each other"),
+        ([GOLDEN, "--recipe", "int8-x86", "--ollama", "-o", out], "--recipe int8-x86 and --ollama exclude each other"),
+        ([GOLDEN, "--recipe", tight, "-o", out], "passes max_kl = 1e-09 of recipe 'tight': it is not kept; leave tensors in f32"),
         ([GOLDEN, "--onnx", "--ffn-down", "sparse", "-o", out], "--ffn-down sparse is of GGUF files"),
         ([tmp_path / "none", "--onnx", "-o", out], "it does not exist"),
         ([tmp_path, "--onnx", "-o", out], "neither step-* folders nor"),

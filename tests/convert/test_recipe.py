@@ -10,11 +10,11 @@ import pytest
 from qig_edge.bench.random_model import matrices
 from qig_edge.config import preset_model, preset_names
 from qig_edge.convert.names import tensor_names
-from qig_edge.convert.recipe import load_recipe, parts, recipe_names
+from qig_edge.convert.recipe import load_onnx_recipe, load_recipe, parts, recipe_names
 from qig_edge.errors import ConfigError
 from qig_edge.model.kernel import Kernel
 from qig_edge.train.recipe import quantized_parts
-from tests.convert.tiny import DEPTHS, KINDS, tiny_config
+from tests.convert.tiny import DEPTHS, GGUF_RECIPES, KINDS, tiny_config
 
 # numbers that a file has as keys, and statistics that only training needs
 AS_KEYS = (
@@ -87,8 +87,8 @@ def test_rows_that_do_not_divide_are_f16_in_training_too() -> None:
 
 def test_every_recipe_types_every_tensor() -> None:
     config = tiny_config(head_rank=64, state="diagonal")
-    assert recipe_names() == ["f16", "f32", "q4", "q4-small", "q8"]
-    for name in recipe_names():
+    assert recipe_names() == ["f16", "f32", "int8-arm64", "int8-x86", "int8-x86-vnni", "q4", "q4-small", "q8"]
+    for name in GGUF_RECIPES:
         kinds = {n.gguf: load_recipe(name).kind(n) for n in tensor_names(config)}
         assert all(kinds[n.gguf] == "f32" for n in tensor_names(config) if n.part is None)
         matrix_kinds = {kinds[n.gguf] for n in tensor_names(config) if n.part}
@@ -96,8 +96,24 @@ def test_every_recipe_types_every_tensor() -> None:
 
 
 def test_unknown_recipe_names_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="recipe 'q5' must be one of f16, f32, q4, q4-small, q8, or the path of a .toml file"):
+    known = "f16, f32, int8-arm64, int8-x86, int8-x86-vnni, q4, q4-small, q8"
+    with pytest.raises(ConfigError, match=f"recipe 'q5' must be one of {known}, or the path of a .toml file"):
         load_recipe("q5")
+
+
+def test_recipes_of_onnx_models(tmp_path: Path) -> None:
+    config = tiny_config(**DEPTHS["everything"])
+    matrices = {n.torch for n in tensor_names(config) if n.part}
+    for name, instructions in (("int8-arm64", "arm64"), ("int8-x86", "avx2"), ("int8-x86-vnni", "avx512_vnni")):
+        recipe = load_onnx_recipe(name)
+        assert (recipe.instructions, recipe.int8(config)) == (instructions, matrices)
+        with pytest.raises(ConfigError, match=f"recipe '{name}' is one of ONNX models"):
+            load_recipe(name)
+    with pytest.raises(ConfigError, match="recipe 'q8' is one of GGUF files"):
+        load_onnx_recipe("q8")
+    (tmp_path / "mine.toml").write_text('what = "w"\nsuffix = "s"\nmax_kl = 1\nonnx = "avx2"\n[types]\n"blk.1.*" = "int8"\n"*" = "f32"\n')
+    own = load_onnx_recipe(str(tmp_path / "mine.toml")).int8(config)
+    assert own == {m for m in matrices if m.startswith("blocks.1.")} and len(own) >= 6
 
 
 GOOD = 'what = "w"\nsuffix = "s"\nmax_kl = 0.5\n[types]\n"blk.*" = "q4_1"\n"*" = "f16"\n'
@@ -125,6 +141,9 @@ def test_a_recipe_of_ones_own(tmp_path: Path) -> None:
         (GOOD.replace("0.5", "nan"), "max_kl nan must be a number above 0"),
         (GOOD.replace("0.5", "true"), "max_kl True must be"),
         (GOOD.replace('"q4_1"', '"q3_k"'), "type 'q3_k' of 'blk.*' must be one of q4_0, q4_1, q8_0, f16, f32"),
+        (GOOD.replace('"q4_1"', '"int8"'), "type 'int8' of 'blk.*' must be one of q4_0, q4_1"),
+        ('onnx = "sse"\n' + GOOD, "onnx 'sse' must be one of arm64, avx2, avx512_vnni"),
+        ('onnx = "avx2"\n' + GOOD, "type 'q4_1' of 'blk.*' must be one of int8, f32"),
         (GOOD.replace('"q4_1"', "[1]"), "type '[1]' of 'blk.*' must be one of"),
         (GOOD.replace('"*"', '"output*"'), "must end with the pattern '*'"),
         (GOOD.partition("[types]")[0] + "types = 3", "types must be a table"),

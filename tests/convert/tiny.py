@@ -25,6 +25,7 @@ TEXT = (
 )
 
 # name: (fields, recipe of widths). Between them: both states, phases, metrics, gates, decay, head kinds, ungrouped and grouped heads.
+GGUF_RECIPES = ("f16", "f32", "q4", "q4-small", "q8")
 KINDS: dict[str, dict[str, Any]] = {
     "pure": {},
     "pure, fisher-rao": {"metric": "fisher_rao"},

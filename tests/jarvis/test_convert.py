@@ -14,10 +14,10 @@ pytest.importorskip("torch")
 pytest.importorskip("tokenizers")
 from qig_edge.cli import app, guarded
 from qig_edge.jarvis.files import CONFIG, NPZ, config_json, write_npz
-from qig_edge.jarvis.ollama import LAYOUT, modelfile_parts
 from qig_edge.runtime.backend import Sampling
 from qig_edge.runtime.native import NativeModel
 from qig_edge.train.tokenizer import save_tokenizer
+from tests.convert.modelfile import parse
 from tests.jarvis.models import network
 from tests.jarvis.test_gguf import BASE, words
 
@@ -83,15 +83,25 @@ def test_the_layout_of_gpt2(tmp_path: Path, folder: Path, capsys: Output) -> Non
         assert facts["tokens"] == 256 and facts["kl"] <= 0.02 and "llama.cpp" in facts["text"]
     else:
         assert "kl" not in facts and "not compared" in facts["notes"][0]
-    assert LAYOUT == "gpt2"
-    parts = modelfile_parts(48)
-    assert parts.template == "{{ .Prompt }}" and parts.stop == ("<eos>",) and parts.num_ctx == 48
+
+
+@pytest.mark.parametrize(("options", "runs"), [([], True), (["--layout", "jarvis"], False)])
+def test_a_folder_for_ollama(tmp_path: Path, folder: Path, capsys: Output, options: list[str], runs: bool) -> None:
+    assert convert(folder / NPZ, "--ollama", "--q8", "--no-verify", *options, "-o", tmp_path / "o") == 0
+    assert ("stock Ollama runs it" in capsys.readouterr().err) == runs
+    assert sorted(p.name for p in (tmp_path / "o").iterdir()) == ["Modelfile", "o.gguf"]
+    found, comments = parse((tmp_path / "o" / "Modelfile").read_text("utf-8"))
+    assert found[0] == ("FROM", "./o.gguf") and ("TEMPLATE", "{{ .Prompt }}") in found and ("PARAMETER", "stop <eos>") in found
+    assert ("PARAMETER", f"num_ctx {BASE.context_length}") in found and len(comments) == 1
+    assert ("--layout gpt2 is for it" in comments[0]) != runs
 
 
 def test_refusals_leave_nothing(tmp_path: Path, folder: Path, capsys: Output) -> None:
     out = tmp_path / "m.gguf"
     cases: list[tuple[list[Any], str]] = [
         ([folder / NPZ, "--layout", "bert"], "--layout 'bert' must be one of jarvis, gpt2"),
+        ([folder / NPZ, "--ollama", "--system", "Be kind."], "--system: a Jarvis model goes on with a text"),
+        ([folder / NPZ, "--recipe", "int8-x86"], "--recipe int8-x86 is for QIG models"),
         ([folder / NPZ, "--ffn-down", "sparse"], "--ffn-down is for QIG models"),
         ([folder / NPZ, "--layout", "gpt2", "--verify-text", "x"], "--verify-text is for files that libqig runs"),
         ([tmp_path / "none.npz"], "No such file"),
