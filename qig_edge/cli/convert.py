@@ -99,7 +99,7 @@ def command(
     ] = None,
     ollama: Annotated[
         bool,
-        typer.Option("--ollama", help="Write the folder that `ollama create` takes: the file and a Modelfile; -o names the folder. Also of --distil."),
+        typer.Option("--ollama", help="Write the folder that `ollama create` takes: the file and a Modelfile; -o names it. Also of --distil."),
     ] = False,
     system: Annotated[str | None, typer.Option("--system", help="Of --ollama: the system prompt in the Modelfile.")] = None,
     measure: Annotated[
