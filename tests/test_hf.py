@@ -20,7 +20,7 @@ from qig_edge.runtime.native import NativeModel  # noqa: E402
 from qig_edge.train import checkpoint  # noqa: E402
 from qig_edge.train.sources import Document  # noqa: E402
 from qig_edge.train.tokenizer import encode_documents, load_tokenizer  # noqa: E402
-from tests.convert.tiny import KINDS, VOCAB, random_kernel, tiny_config, tiny_tokenizer  # noqa: E402
+from tests.convert.tiny import DEPTHS, KINDS, VOCAB, random_kernel, tiny_config, tiny_tokenizer  # noqa: E402
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
 
@@ -110,6 +110,31 @@ def test_cache_by_hand_beams_and_batches(golden: hf.QigForCausalLM) -> None:
     assert torch.equal(kept, golden.generate(ids, max_new_tokens=8, num_beams=3, do_sample=False, use_cache=False))
     both = golden.generate(ids.repeat(2, 1), max_new_tokens=8, do_sample=False)
     assert torch.equal(both[0], both[1])
+
+
+@pytest.mark.parametrize("kind", [*DEPTHS])
+def test_a_cache_carries_what_a_model_that_decides_remembers(tmp_path: Path, kind: str) -> None:
+    """The regime's memory and who ran which block go on with the cache: a text in pieces has the logits of one pass, and generation goes on."""
+    kernel = random_kernel(tiny_config(**DEPTHS[kind], context_length=128), 4)
+    checkpoint.write(tmp_path / "m", kernel, tiny_tokenizer(), None)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "m", trust_remote_code=False)
+    ids = torch.randint(5, VOCAB, (2, 40), generator=torch.Generator().manual_seed(6))
+    with torch.no_grad():
+        told = kernel(ids, observe=True).telemetry
+        assert len(told.blocks_run.unique()) > 1 or kind in ("routing", "decoherence"), "no token took another way than others: nothing was tested"
+        whole = model(ids, use_cache=False).logits
+        cache, rows = DynamicCache(), []
+        for piece in ids.split([17, 1, 1, 21], 1):
+            rows.append(model(piece, past_key_values=cache, use_cache=True).logits)
+        assert (torch.cat(rows, 1) - whole).abs().max() <= 1e-4
+    begun = model.generate(ids, max_new_tokens=12, do_sample=False, use_cache=True, return_dict_in_generate=True)
+    on = model.generate(begun.sequences, past_key_values=begun.past_key_values, max_new_tokens=12, do_sample=False, use_cache=True)
+    off = model.generate(ids, max_new_tokens=24, do_sample=False, use_cache=False)
+    assert torch.equal(on, off) and on.shape == (2, 64)
+    if kernel.skips:
+        begun.past_key_values.crop(20)
+        with pytest.raises(ConfigError, match="cropped, reordered or made elsewhere"):
+            model(ids[:, 20:21], past_key_values=begun.past_key_values, use_cache=True)
 
 
 def test_loss_is_cross_entropy_of_the_next_token_and_trains(golden: hf.QigForCausalLM) -> None:
