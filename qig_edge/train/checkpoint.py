@@ -190,8 +190,9 @@ def load_any(path: Path, expected: AnyConfig | None = None) -> Model:
     try:
         model.load_state_dict(weights)
     except RuntimeError as e:
+        told = [line.strip().rstrip(".") for line in str(e).splitlines()]
         raise CheckpointError(
-            f"'{folder}/model.safetensors' does not hold this model's weights: {str(e).splitlines()[0]}"
+            f"'{folder}/model.safetensors' does not hold the weights that its config.json describes: {told[1] if len(told) > 1 else told[0]}"
         ) from None
     return model.eval()
 

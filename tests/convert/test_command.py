@@ -145,6 +145,10 @@ def test_refusals(tmp_path: Path, capsys: Output, run_folder: Path) -> None:
     torn = tmp_path / "torn"
     checkpoint.write(torn, random_kernel(tiny_config(), 1), tiny_tokenizer(), None)
     (torn / "model.safetensors").write_bytes((torn / "model.safetensors").read_bytes()[:-100])
+    other = tmp_path / "other"
+    checkpoint.write(other, random_kernel(tiny_config(), 1), tiny_tokenizer(), None)
+    told = (other / "config.json").read_text("utf-8")
+    (other / "config.json").write_text(told.replace('"vocab_size": 300', '"vocab_size": 320'), "utf-8")
     cases: list[tuple[list[Any], str]] = [
         ([run_folder, "--q4", "--f32"], "--q4 and --f32 exclude each other"),
         ([twin], "attention = 'dot' with decay = True has no GGUF form"),
@@ -152,6 +156,7 @@ def test_refusals(tmp_path: Path, capsys: Output, run_folder: Path) -> None:
         ([tmp_path / "file"], "it is a file"),
         ([tmp_path], "neither step-* folders nor"),
         ([torn], "does not hold this model's weights"),
+        ([other], "does not hold the weights that its config.json describes: size mismatch for embedding.table"),
         ([run_folder, "--no-verify", "--verify-text", "x"], "exclude each other"),
     ]
     for args, message in cases:

@@ -1,0 +1,25 @@
+#!/bin/bash
+# QIG against its dense twin: the same parameters, tokens, tokenizer and order, at two sizes. Two CPU cores: about five hours. Interrupt and run again: it resumes.
+#   QIG_EDGE_DATA=... [OUT=runs/out] [SIZES="1m 3m"] runs/twin.sh
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source runs/nano-data.sh
+[ -s "$OUT/corpus/puzzles.jsonl" ] || $QIG_EDGE data puzzles -n 60000 --seed 1 -o "$OUT/corpus/puzzles.jsonl"
+FIRST="$FIRST --data $C/puzzles.jsonl=2"
+FINAL="$FINAL --final-data $C/puzzles.jsonl=0.5"
+train() { # NAME SIZE
+    local again=()
+    compgen -G "$OUT/twin/$1/step-*" > /dev/null && again=(--resume)
+    nice -n 10 $QIG_EDGE train --preset "runs/twin/$1.toml" --out "$OUT/twin/$1" --shards "$OUT/twin/shards-$2" --compile --threads 1 --eval-tokens 2000000 "${again[@]}" \
+        $FIRST $FINAL > "$OUT/twin/$1.log" 2>&1
+}
+mkdir -p "$OUT/twin"
+for size in ${SIZES:-1m 3m}; do
+    train "qig-$size" "$size" & # the first one tokenizes, the other waits for it
+    until [ -s "$OUT/twin/shards-$size/manifest.json" ]; do
+        kill -0 $! || exit 1
+        sleep 1
+    done
+    train "dense-$size" "$size" &
+    wait
+done
