@@ -406,20 +406,30 @@ def _beside(partial: Path) -> Iterator[Path]:
         second.unlink(missing_ok=True)
 
 
-def stoppable() -> Any:
-    """SIGTERM and SIGHUP unwind like Ctrl-C while this lasts, so that the partial file goes away."""
+@contextlib.contextmanager
+def stoppable() -> Iterator[None]:
+    """SIGTERM and SIGHUP unwind like Ctrl-C while this lasts, so that the partial file goes away; what torch's exporter makes of any of the three,
+    other exceptions now and then, becomes KeyboardInterrupt again."""
     import signal
 
+    seen = []
+
     def stop(number: int, frame: Any) -> None:
+        seen.append(number)
         raise KeyboardInterrupt
 
-    stack = contextlib.ExitStack()
-    for signal_name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, signal_name, None)
-        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
-            signal.signal(number, stop)
-            stack.callback(signal.signal, number, signal.SIG_DFL)
-    return stack
+    with contextlib.ExitStack() as stack:
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and (before := signal.getsignal(number)) in (signal.SIG_DFL, signal.default_int_handler):
+                signal.signal(number, stop)
+                stack.callback(signal.signal, number, before)
+        try:
+            yield
+        except Exception:
+            if seen:
+                raise KeyboardInterrupt from None
+            raise
 
 
 def check_kl(report: Report | StockReport, recipe: Recipe | OnnxRecipe) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from qig_edge.cli import main
+from qig_edge.cli.convert import stoppable
 from qig_edge.convert import verify
 from qig_edge.runtime.native import NativeModel
 from qig_edge.train import checkpoint
@@ -254,8 +255,24 @@ def slow(*args):
     return real(*args)
 gguf_writer._encode = slow
 from qig_edge.cli import main
+from qig_edge.cli.convert import stoppable
 main(sys.argv[1:])
 """
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_stays_one_whatever_is_made_of_it(number: int) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt), stoppable():
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(10)
+        except KeyboardInterrupt:
+            raise ValueError("an exporter's") from None
+    assert signal.getsignal(number) is before
+    with pytest.raises(ValueError, match="by itself"), stoppable():
+        raise ValueError("by itself")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")

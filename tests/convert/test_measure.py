@@ -200,7 +200,7 @@ def test_refusals(tmp_path: Path, capsys: Output, folder: Path) -> None:
     checkpoint.write(mismatch, random_kernel(tiny_config(), 1), tiny_tokenizer(VOCAB + 20), None)
     cases = (
         (folder, ["--recipe", tmp_path / "bad.toml"], "unknown key 'limit': the keys are what, suffix, max_kl, types"),
-        (folder, ["--recipe", "q5"], "recipe 'q5' must be one of f16, f32, q4, q4-small, q8"),
+        (folder, ["--recipe", "q5"], "recipe 'q5' must be one of f16, f32, int8-arm64, int8-x86, int8-x86-vnni, q4, q4-small, q8"),
         (folder, ["--recipe", "q4", "--q8"], "--q8 and --recipe exclude each other"),
         (folder, ["--measure", "--q4"], "--measure tries every type"),
         (folder, ["--budget", "4"], "--budget is of --measure"),
