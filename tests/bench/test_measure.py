@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from qig_edge.bench import measure as measure_module
-from qig_edge.bench.measure import drop_cache, measure, parse_depths, resident_share
+from qig_edge.bench.measure import measure, parse_depths
+from qig_edge.bench.page_cache import drop_cache, resident_share
 from qig_edge.bench.random_model import _vocabulary, matrices, random_model, write_random
 from qig_edge.bench.report import lines, print_report, verdict
 from qig_edge.config import ModelConfig, preset_model
@@ -59,7 +60,7 @@ def test_row(row: dict[str, Any]) -> None:
     assert json.loads(json.dumps(row)) == row
     result = row["result"]
     assert (
-        row["schema"] == 4
+        row["schema"] == 5
         and row["settings"] == {"gate.margin": "3"}
         and row["device"] == "laptop"
         and row["machine"]["cores"] >= 1
