@@ -42,7 +42,9 @@ class Counter:
         if sys.platform != "linux" or call is None:
             raise NoCounter(f"perf events are read on Linux on {', '.join(NUMBER)} only")
         # struct perf_event_attr: type, size, config, sample period, sample type, read format, flags, then zeros up to SIZE
-        attributes = struct.pack("<IIQQQQQ", kind, SIZE, what, 0, 0, TIMES, DISABLED | INHERIT | NO_KERNEL | NO_HYPERVISOR).ljust(SIZE, b"\0")
+        attributes = struct.pack(
+            "<IIQQQQQ", kind, SIZE, what, 0, 0, TIMES, DISABLED | INHERIT | NO_KERNEL | NO_HYPERVISOR
+        ).ljust(SIZE, b"\0")
         libc = ctypes.CDLL(None, use_errno=True)
         libc.syscall.restype = ctypes.c_long
         this_thread, any_cpu, no_group, close_on_exec = (ctypes.c_long(x) for x in (0, -1, -1, 8))
@@ -67,7 +69,9 @@ class Counter:
     def __enter__(self) -> Counter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 

@@ -24,7 +24,10 @@ from qig_edge.bench.machine import ROOT, number, read
 
 PERIOD = 0.5
 ADC = re.compile(r"(\S+)_([AV])\s+(?:current|volt)\(\d+\)=([0-9.]+)[AV]")
-LEAST_WATTS, MOST_WATTS = 0.05, 500.0  # of a battery: beyond these its units are not those of the kernel's documentation
+LEAST_WATTS, MOST_WATTS = (
+    0.05,
+    500.0,
+)  # of a battery: beyond these its units are not those of the kernel's documentation
 
 
 class NoMeter(Exception):
@@ -96,7 +99,9 @@ def pmic_watts(text: str) -> float:
         values.setdefault(name, {})[kind] = float(value)
     pairs = [v["A"] * v["V"] for v in values.values() if len(v) == 2]
     if not pairs:
-        raise NoMeter("vcgencmd pmic_read_adc lists no supply with current and voltage: only a Raspberry Pi 5 has this meter")
+        raise NoMeter(
+            "vcgencmd pmic_read_adc lists no supply with current and voltage: only a Raspberry Pi 5 has this meter"
+        )
     return sum(pairs)
 
 
@@ -180,6 +185,8 @@ class Watched:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._done.set()
         self._thread.join()

@@ -107,7 +107,13 @@ def throttle(root: Path = ROOT) -> dict[str, Any]:
     packages = [number(p) for p in sorted(cpus.glob("cpu[0-9]*/thermal_throttle/package_throttle_count"))]
     counts = [c for c in (*cores, *packages) if c is not None]
     if counts:
-        return {"source": "thermal_throttle counters", "now": [], "since_start": [], "count": sum(counts), "reason": None}
+        return {
+            "source": "thermal_throttle counters",
+            "now": [],
+            "since_start": [],
+            "count": sum(counts),
+            "reason": None,
+        }
     return {
         "source": None, "now": [], "since_start": [], "count": None,
         "reason": "no throttling flags or counters are readable here (a virtual machine, or a processor without)",
@@ -155,7 +161,9 @@ def _vcgencmd(root: Path) -> str | None:
     if program is None:
         return None
     try:
-        return subprocess.run([program, "get_throttled"], capture_output=True, text=True, timeout=5, check=True).stdout.strip()
+        return subprocess.run(
+            [program, "get_throttled"], capture_output=True, text=True, timeout=5, check=True
+        ).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
 
@@ -179,7 +187,10 @@ def _governor(root: Path) -> str | None:
 def _temperature(root: Path) -> tuple[float | None, str | None]:
     """(degrees, name) of the hottest sensor of the processor; the first zone where no name tells of a processor."""
     found: list[tuple[float, str]] = []
-    zones = [(number(p / "temp"), read(p / "type") or p.name) for p in sorted((root / "sys/class/thermal").glob("thermal_zone*"))]
+    zones = [
+        (number(p / "temp"), read(p / "type") or p.name)
+        for p in sorted((root / "sys/class/thermal").glob("thermal_zone*"))
+    ]
     found += [(t / 1000, name) for t, name in zones if t is not None and CPU_ZONE.search(name)]
     for folder in sorted((root / "sys/class/hwmon").glob("hwmon*")):
         name = read(folder / "name")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import statistics
 from typing import Any
 
-# a decode that reaches this share of the read bandwidth is bound by it
-BOUND = 0.6
+from qig_edge.bench.diagnose import lines as verdict
 
 
 def lines(row: dict[str, Any]) -> list[tuple[str, str, str]]:
@@ -41,31 +41,48 @@ def lines(row: dict[str, Any]) -> list[tuple[str, str, str]]:
             f"buffer of {result['bandwidth_buffer_bytes'] / 2**20:.1f} MiB, {result['threads']} threads",
         )
     )
+    return out + _costs(row) + _sustained(row) + _state(row)
+
+
+def _costs(row: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Energy, instructions a cycle, intelligence per compute: the value, or a dash and the reason."""
+    energy, hw, ipc = row["energy"], row["hw"], row["ipc"]
+    out = []
+    if energy["joules_per_token"] is None:
+        out.append(("energy a token", "-", energy["reason"]))
+    else:
+        idle = "" if energy["idle_watts"] is None else f" ({energy['idle_watts']:.1f} W idle)"
+        out.append(("energy a token", f"{energy['joules_per_token'] * 1e3:.3g} mJ", f"{energy['watts']:.1f} W{idle}; {energy['source']}"))
+    if hw["ipc"] is None:
+        out.append(("instructions a cycle (hw_ipc)", "-", hw["reason"]))
+    else:
+        out.append(("instructions a cycle (hw_ipc)", f"{hw['ipc']:.2f}", f"{hw['instructions_per_token'] / 1e6:.2f} M instructions a token"))
+    out.append(("intelligence per compute (IPC)", "-" if ipc["value"] is None else f"{ipc['value']:.3g}", ipc["reason"] or ""))
     return out
 
 
-def verdict(row: dict[str, Any]) -> str:
-    """What bounds decoding here and what would make it faster, in words."""
-    result = row["result"]
-    measured = [d for d in result["decode"] if d["fits"]]
-    if not measured:
-        return "No decode test fits the context."
-    shallow, deep = measured[0], measured[-1]
-    share = shallow["ceiling_fraction"]
-    if share is None:
-        text = f"What a token makes {result['isa']} read is not told, so neither is the share of the memory bandwidth."
-    elif share >= BOUND:
-        text = f"Decode is bound by memory: {share:.0%} of what plain reading reaches. Fewer bytes a token (--q4, a smaller model) make it faster."
-    else:
-        text = (
-            f"Decode reaches {share:.0%} of what plain reading reaches: arithmetic and waiting count more than bytes here."
-            + (" A model this small sits in the processor's cache." if result["file_bytes"] < 8 << 20 else "")
-            + " Try other thread counts (-t)."
-        )
-    if deep is not shallow:
-        slower = 1 - deep["tokens_per_second"]["median"] / shallow["tokens_per_second"]["median"]
-        text += f" At depth {deep['depth']} it is {abs(slower):.0%} {'slower' if slower >= 0 else 'faster'}."
-    return text
+def _sustained(row: dict[str, Any]) -> list[tuple[str, str, str]]:
+    run = row["sustained"]
+    if run is None:
+        return []
+    rates = [s["tokens_per_second"] for s in run["samples"]]
+    if not rates:
+        return [("sustained decode", "-", "interrupted before the first sample")]
+    took = f"{run['samples'][-1]['seconds'] / 60:.1f} of {run['minutes']:g} minutes" + (", INTERRUPTED" if run["interrupted"] else "")
+    kept = "" if run["kept"] is None else f", {run['kept']:.0%} of the first speed kept"
+    middle = f"{statistics.median(rates):.1f} tok/s"
+    return [("sustained decode", middle, f"{min(rates):.1f} to {max(rates):.1f} tok/s, {len(rates)} samples in {took}{kept}")]
+
+
+def _state(row: dict[str, Any]) -> list[tuple[str, str, str]]:
+    before, after, said = row["state_before"], row["state_after"], row["throttling"]
+    heat = [s["temperature_c"] for s in (before, after)]
+    out = [("throttled", {None: "-", True: "yes", False: "no"}[said["throttled"]], said["why"])]
+    if None not in heat:
+        out.append(("temperature", f"{heat[1]:.1f} °C", f"{heat[0]:.1f} °C before; {after['temperature_sensor']}"))
+    if before["governor"] is not None:
+        out.append(("frequency governor", before["governor"], "" if before["governor"] == after["governor"] else f"{after['governor']} after"))
+    return out
 
 
 def print_report(row: dict[str, Any]) -> None:
@@ -88,7 +105,8 @@ def print_report(row: dict[str, Any]) -> None:
     cpu = f"{machine['cpu']}, {machine['cores']} cores, kernels {result['isa']},"
     cpu += f" {result['threads']} threads ({result['threads_batch']} for prefill)"
     console.print(cpu, markup=False, soft_wrap=True)
-    console.print(verdict(row), markup=False, soft_wrap=True)
+    for sentence in verdict(row):
+        console.print(sentence, markup=False, soft_wrap=True)
 
 
 def _range(series: dict[str, Any], unit: str, digits: int) -> str:

@@ -48,7 +48,13 @@ def costs(
 
     Nothing is decoded where there is neither meter nor counter.
     """
-    energy: dict[str, Any] = {"joules_per_token": None, "watts": None, "idle_watts": None, "source": None, "reason": None}
+    energy: dict[str, Any] = {
+        "joules_per_token": None,
+        "watts": None,
+        "idle_watts": None,
+        "source": None,
+        "reason": None,
+    }
     hw: dict[str, Any] = {"ipc": None, "instructions_per_token": None, "cycles_per_token": None, "reason": None}
     with contextlib.ExitStack() as stack:
         watched = None

@@ -1,0 +1,190 @@
+"""The plots of the bench page, each from one row: a figure with its title, legend and drawing, or the reason why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+from qig_edge.bench.diagnose import measured
+from qig_edge.bench.svg import Series, bars, chart, linear, logarithmic
+
+Row = dict[str, Any]
+
+
+def figures(row: Row) -> list[str]:
+    """All figures of a row, in reading order."""
+    return [by_depth(row), roofline(row), memory(row), *sustained(row), *telemetry(row)]
+
+
+def by_depth(row: Row) -> str:
+    """Decode speed over the positions in the cache, every sample a dot; speed from zero."""
+    tests = measured(row)
+    title, note = "Speed by depth", "Decode, one token at a time; a line through the medians, a dot for each sample."
+    if not tests:
+        return _missing(title, "no decode test fits the context")
+    median = [(float(d["depth"]), d["tokens_per_second"]["median"]) for d in tests]
+    dots = [(float(d["depth"]), s) for d in tests for s in d["tokens_per_second"].get("samples") or []]
+    tips = [f"depth {x:.0f}: {y:.1f} tok/s" for x, y in dots]
+    series = [
+        Series("median", median, dots=len(median) == 1, tips=[f"{y:.1f} tok/s" for _, y in median]),
+        Series("samples", dots, colour=2, joined=False, dots=True, tips=tips),
+    ]
+    ranges = [d["tokens_per_second"] for d in tests if not d["tokens_per_second"].get("samples")]
+    ys = [y for _, y in (*median, *dots)] + [r["max"] for r in ranges if r.get("max") is not None]
+    x = linear("positions in the cache", [p for p, _ in median], whole=True)
+    drawn = chart(
+        x,
+        linear("tok/s", ys),
+        series,
+        "decode speed by depth: " + ", ".join(f"{y:.1f} tok/s at {p:.0f}" for p, y in median),
+    )
+    return _figure(title, note, drawn, series if dots else series[:1])
+
+
+def roofline(row: Row) -> str:
+    """Tokens a second over bytes a token: what memory allows, what prefill reached, and where decode stands."""
+    result, tests = row["result"], [d for d in measured(row) if d.get("bytes_per_token")]
+    title = "Roofline"
+    if not tests:
+        return _missing(title, f"{result['isa']} does not tell what a token makes it read")
+    bandwidth = result["bandwidth_bytes_per_second"]
+    points = [(d["bytes_per_token"] / 1e6, d["tokens_per_second"]["median"]) for d in tests]
+    tips = [
+        f"depth {d['depth']}: {d['bytes_per_token'] / 1e6:.2f} MB a token, {d['ceiling_fraction']:.0%} of the ceiling"
+        for d in tests
+    ]
+    x = logarithmic("MB read a token", [p for p, _ in points] + [points[0][0] / 2, points[-1][0] * 2])
+    ends = [x.low, x.high]
+    roofs = [Series(f"memory: {bandwidth / 1e9:.1f} GB/s", [(e, bandwidth / 1e6 / e) for e in ends], colour=1)]
+    ys = [y for _, y in points] + [bandwidth / 1e6 / e for e in ends]
+    if result["prefill"]["fits"]:
+        prefill = result["prefill"]["tokens_per_second"]["median"]
+        roofs.append(Series("arithmetic that prefill reached", [(e, prefill) for e in ends], colour=3, dashed=True))
+        ys.append(prefill)
+    dots = Series("decode, one dot a depth", points, colour=2, joined=False, dots=True, tips=tips)
+    drawn = chart(x, logarithmic("tok/s", ys), [*roofs, dots], "roofline: " + "; ".join(tips))
+    note = "A dot on the slanted line is as fast as memory allows. Prefill reads the weights once for many tokens: what it reaches is arithmetic."
+    return _figure(title, note, drawn, [*roofs, dots])
+
+
+def memory(row: Row) -> str:
+    """Bars from zero: the file, the cache, the peak of the process."""
+    result = row["result"]
+    parts = [
+        ("model file", result["file_bytes"]),
+        (f"cache, {result['context']} positions", result["cache_bytes"]),
+        ("peak of the process", result["peak_rss_bytes"]),
+    ]
+    items = [(name, size / 2**20, f"{size / 2**20:.1f} MiB") for name, size in parts if size is not None]
+    total = row["machine"].get("memory_bytes")
+    share = (
+        f" The peak is {result['peak_rss_bytes'] / total:.1%} of this machine's {total / 2**30:.1f} GiB."
+        if total and result["peak_rss_bytes"]
+        else ""
+    )
+    note = f"The file is mapped: pages of it count in the peak once they are read.{share}"
+    return _figure("Memory", note, bars(items, "MiB", "; ".join(f"{n}: {w}" for n, _, w in items)), [])
+
+
+def sustained(row: Row) -> list[str]:
+    """Rate, temperature and clock over the minutes of a sustained run; nothing where there was none."""
+    run = row.get("sustained")
+    if not run:
+        return []
+    samples = run["samples"]
+    if not samples:
+        return [_missing("Sustained decode", "it was interrupted before the first sample")]
+    minutes = [s["seconds"] / 60 for s in samples]
+    x = linear("minutes", minutes)
+    slowed = [(t, s["tokens_per_second"]) for t, s in zip(minutes, samples, strict=True) if s["throttled"]]
+    rates = [(t, s["tokens_per_second"]) for t, s in zip(minutes, samples, strict=True)]
+    lines = [Series("tok/s", rates, dots=len(rates) < 4)]
+    if slowed:
+        lines.append(Series("the machine says that it throttles", slowed, colour=2, joined=False, dots=True))
+    kept = "" if run["kept"] is None else f" At the end {run['kept']:.0%} of the speed at the beginning."
+    cut = f" Interrupted after {minutes[-1]:.1f} of {run['minutes']:g} minutes." if run["interrupted"] else ""
+    note = f"Decoding without a pause, a sample every {run['interval_seconds']:g} s.{kept}{cut}"
+    out = [
+        _figure(
+            "Sustained decode",
+            note,
+            chart(x, linear("tok/s", [y for _, y in rates]), lines, note),
+            lines if slowed else [],
+        )
+    ]
+    for title, key, label in (
+        ("Temperature", "temperature_c", "°C"),
+        ("Clock", "frequency_mhz", "MHz"),
+        ("Power", "watts", "W"),
+    ):
+        values = [(t, s[key]) for t, s in zip(minutes, samples, strict=True)]
+        known = [v for _, v in values if v is not None]
+        if not known:
+            why = (
+                (run["energy_reason"] or "the meter gave no value")
+                if key == "watts"
+                else "no such sensor is readable on this machine"
+            )
+            out.append(_missing(f"{title} while sustained", why))
+            continue
+        # degrees have no honest zero in Celsius; clocks and watts have
+        drawn = chart(
+            x,
+            linear(label, known, zero=key != "temperature_c"),
+            [Series(label, values, colour=2, dots=len(known) < 4)],
+            f"{title}: {min(known):.4g} to {max(known):.4g} {label}",
+        )
+        out.append(_figure(f"{title} while sustained", f"{min(known):.4g} to {max(known):.4g} {label}.", drawn, []))
+    return out
+
+
+def telemetry(row: Row) -> list[str]:
+    """What the model says of itself, token by token, in [0, 1]; and what it read for each token."""
+    state = row.get("own_state")
+    if not state:
+        return []
+    out = []
+    for title, fields in (
+        ("Surprise and confidence", ("surprise", "confidence")),
+        ("Integration and agency", ("phi", "agency")),
+    ):
+        told = [f for f in fields if any(v is not None for v in state[f])]
+        if not told:
+            out.append(_missing(title, "this back end does not tell"))
+            continue
+        names = {"phi": "integration (phi)", "agency": "pairs active (agency)"}
+        series = [Series(names.get(f, f), list(enumerate(state[f])), colour=1 + fields.index(f)) for f in told]
+        x = linear("token", [float(len(state[told[0]]) - 1), 1.0], whole=True)
+        says = f"{title} of {len(state[told[0]])} tokens"
+        out.append(_figure(title, f"Of {state['of']}.", chart(x, linear("0 to 1", [0.0, 1.0]), series, says), series))
+    read = [(i, None if v is None else v / 1e6) for i, v in enumerate(state["bytes_read"])]
+    known = [v for _, v in read if v is not None]
+    if known:
+        x = linear("token", [float(len(read) - 1), 1.0], whole=True)
+        drawn = chart(
+            x, linear("MB", known), [Series("MB", read)], f"bytes read a token: {min(known):.2f} to {max(known):.2f} MB"
+        )
+        blocks = [b for b in state["blocks_run"] if b is not None]
+        note = (
+            f"Weights and cache. Blocks run: {sum(blocks) / len(blocks):.2f} of {row['result']['n_layers']} on average."
+            if blocks
+            else "Weights and cache."
+        )
+        out.append(_figure("Bytes read a token", note, drawn, []))
+    return out
+
+
+def _figure(title: str, note: str, drawn: str, legend: Sequence[Series]) -> str:
+    marks = "".join(
+        f'<li class="c{s.colour}"><i class="{"points" if not s.joined else "dashed" if s.dashed else ""}"></i>{escape(s.name)}</li>'
+        for s in legend
+    )
+    marks = f'<ul class="legend">{marks}</ul>' if marks else ""
+    return f"<figure><figcaption><b>{escape(title)}</b><span>{escape(note)}</span>{marks}</figcaption>{drawn}</figure>"
+
+
+def _missing(title: str, why: str) -> str:
+    return (
+        f'<figure><figcaption><b>{escape(title)}</b></figcaption><p class="note">Not shown: {escape(why)}.</p></figure>'
+    )
