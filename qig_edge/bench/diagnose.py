@@ -79,11 +79,10 @@ def diagnose(row: Row) -> Diagnosis:
 
 
 def lines(row: Row) -> list[str]:
-    """The verdict as sentences: bound and remedy, distance from the ceiling, then what else was found, a line each."""
+    """The verdict as sentences, a line each: bound and remedy, distance from the ceiling, then what else was found."""
     found = diagnose(row)
-    first = _sentence(found.bound) if found.bound else ""
-    out = [" ".join(s for s in (first, found.ceiling) if s)]
-    return out + [_sentence(f) for f in found.beside]
+    first = [_sentence(found.bound)] if found.bound else []
+    return [*first, found.ceiling, *(_sentence(f) for f in found.beside)]
 
 
 def measured(row: Row) -> list[dict[str, Any]]:
@@ -99,9 +98,13 @@ def ceiling(row: Row) -> str:
         return f"What a token makes {result['isa']} read is not told, so neither is the share of the memory bandwidth."
     most = result["bandwidth_bytes_per_second"] / decode["bytes_per_token"]
     return (
-        f"It reaches {_percent(share)} of the ceiling: {decode['tokens_per_second']['median']:.1f} of {most:.1f} tok/s, reading"
+        f"Decode reaches {_percent(share)} of the ceiling: {_rate(decode['tokens_per_second']['median'])} of {_rate(most)} tok/s, reading"
         f" {decode['bytes_per_second'] / 1e9:.2f} of {result['bandwidth_bytes_per_second'] / 1e9:.2f} GB/s."
     )
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _percent(share: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from html import escape
 from importlib import resources
@@ -15,6 +16,7 @@ from qig_edge.bench.report import lines
 from qig_edge.runtime.files import written_whole
 
 Row = dict[str, Any]
+OPTION = re.compile(r"(?<![\w-])(--?[a-z][a-z0-9.-]*(?: \d+)?)")
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 
 
@@ -44,7 +46,8 @@ def _section(row: Row) -> str:
     badges += ["INTERRUPTED"] if row.get("interrupted") else []
     badges += ["THROTTLED"] if row["throttling"].get("throttled") else []
     marks = "".join(f'<span class="badge">{escape(b)}</span>' for b in badges)
-    verdict = "".join(f"<p>{escape(line)}</p>" for line in verdict_lines(row))
+    # an option is not broken at its dashes
+    verdict = "".join("<p>" + OPTION.sub(r"<code>\1</code>", escape(line)) + "</p>" for line in verdict_lines(row))
     parts = [
         "<section>",
         f"<h1>{escape(result['name'])} on {escape(str(row['machine'].get('cpu') or row['device']))}</h1>",
@@ -68,9 +71,11 @@ def _subtitle(row: Row) -> str:
     parts = [
         f"{result['n_params'] / 1e6:.1f} M parameters, {result['file_type']}",
         f"{row.get('backend')} back end, kernels {result['isa']}",
-        f"{result['threads']} threads ({result['threads_batch']} for prefill)", f"device {row['device']}", f"suite {row['suite']}" if row.get("suite") else "",
-        str(row.get("time") or ""),
-    ]  # fmt: skip
+        f"{result['threads']} threads ({result['threads_batch']} for prefill)",
+        f"device {row['device']}",
+        f"suite {row['suite']}" if row.get("suite") else "",
+        str(row.get("time") or "").replace("T", " ").replace("+00:00", " UTC"),
+    ]
     return " · ".join(p for p in parts if p)
 
 

@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from qig_edge.bench.diagnose import measured
-from qig_edge.bench.svg import Series, bars, chart, linear, logarithmic
+from qig_edge.bench.svg import Axis, Series, bars, chart, linear, logarithmic
 
 Row = dict[str, Any]
 
@@ -32,7 +32,7 @@ def by_depth(row: Row) -> str:
     ]
     ranges = [d["tokens_per_second"] for d in tests if not d["tokens_per_second"].get("samples")]
     ys = [y for _, y in (*median, *dots)] + [r["max"] for r in ranges if r.get("max") is not None]
-    x = linear("positions in the cache", [p for p, _ in median], whole=True)
+    x = linear("positions in the cache", [p for p, _ in median], whole=True, tight=True)
     drawn = chart(
         x,
         linear("tok/s", ys),
@@ -96,47 +96,49 @@ def sustained(row: Row) -> list[str]:
     if not samples:
         return [_missing("Sustained decode", "it was interrupted before the first sample")]
     minutes = [s["seconds"] / 60 for s in samples]
-    x = linear("minutes", minutes)
-    slowed = [(t, s["tokens_per_second"]) for t, s in zip(minutes, samples, strict=True) if s["throttled"]]
+    x = linear("minutes", minutes, tight=True)
     rates = [(t, s["tokens_per_second"]) for t, s in zip(minutes, samples, strict=True)]
+    slowed = [point for point, on in zip(rates, _throttled(samples), strict=True) if on]
     lines = [Series("tok/s", rates, dots=len(rates) < 4)]
     if slowed:
         lines.append(Series("the machine says that it throttles", slowed, colour=2, joined=False, dots=True))
     kept = "" if run["kept"] is None else f" At the end {run['kept']:.0%} of the speed at the beginning."
     cut = f" Interrupted after {minutes[-1]:.1f} of {run['minutes']:g} minutes." if run["interrupted"] else ""
     note = f"Decoding without a pause, a sample every {run['interval_seconds']:g} s.{kept}{cut}"
-    out = [
-        _figure(
-            "Sustained decode",
-            note,
-            chart(x, linear("tok/s", [y for _, y in rates]), lines, note),
-            lines if slowed else [],
-        )
-    ]
-    for title, key, label in (
-        ("Temperature", "temperature_c", "°C"),
-        ("Clock", "frequency_mhz", "MHz"),
-        ("Power", "watts", "W"),
+    drawn = chart(x, linear("tok/s", [y for _, y in rates]), lines, note)
+    return [_figure("Sustained decode", note, drawn, lines if slowed else []), *_sensors(run, minutes, x)]
+
+
+def _throttled(samples: Sequence[dict[str, Any]]) -> list[bool]:
+    """Whether the machine told of throttling in each sample: by a flag, or by a counter that rose."""
+    counts = [s["throttle_count"] for s in samples]
+    rose = [False, *(a is not None and b is not None and b > a for a, b in zip(counts, counts[1:], strict=False))]
+    return [bool(s["throttled"]) or up for s, up in zip(samples, rose, strict=True)]
+
+
+def _sensors(run: dict[str, Any], minutes: Sequence[float], x: Axis) -> list[str]:
+    """A figure for each sensor that told something, and one that says why the others are not there."""
+    out, missing = [], []
+    no_sensor, no_meter = "no sensor is readable on this machine", run["energy_reason"] or "the meter gave no value"
+    for title, key, label, why in (
+        ("Temperature", "temperature_c", "°C", no_sensor),
+        ("Clock", "frequency_mhz", "MHz", no_sensor),
+        ("Power", "watts", "W", no_meter),
     ):
-        values = [(t, s[key]) for t, s in zip(minutes, samples, strict=True)]
+        values = [(t, s[key]) for t, s in zip(minutes, run["samples"], strict=True)]
         known = [v for _, v in values if v is not None]
         if not known:
-            why = (
-                (run["energy_reason"] or "the meter gave no value")
-                if key == "watts"
-                else "no such sensor is readable on this machine"
-            )
-            out.append(_missing(f"{title} while sustained", why))
+            missing.append(f"{title.lower()} ({why})")
             continue
-        # degrees have no honest zero in Celsius; clocks and watts have
-        drawn = chart(
-            x,
-            linear(label, known, zero=key != "temperature_c"),
-            [Series(label, values, colour=2, dots=len(known) < 4)],
-            f"{title}: {min(known):.4g} to {max(known):.4g} {label}",
-        )
-        out.append(_figure(f"{title} while sustained", f"{min(known):.4g} to {max(known):.4g} {label}.", drawn, []))
-    return out
+        # degrees Celsius have no zero that means none; clocks and watts have
+        y = linear(label, known, zero=key != "temperature_c")
+        low, high = (f"{v:,.0f}" if v >= 100 else f"{v:.1f}" for v in (min(known), max(known)))
+        said = f"{low} to {high} {label}."
+        if y.low != 0:
+            said += " The axis does not begin at zero."
+        drawn = chart(x, y, [Series(label, values, colour=2, dots=len(known) < 4)], f"{title}: {said}")
+        out.append(_figure(f"{title} while sustained", said, drawn, []))
+    return [*out, _missing("While sustained", "; ".join(missing))] if missing else out
 
 
 def telemetry(row: Row) -> list[str]:
@@ -155,13 +157,13 @@ def telemetry(row: Row) -> list[str]:
             continue
         names = {"phi": "integration (phi)", "agency": "pairs active (agency)"}
         series = [Series(names.get(f, f), list(enumerate(state[f])), colour=1 + fields.index(f)) for f in told]
-        x = linear("token", [float(len(state[told[0]]) - 1), 1.0], whole=True)
+        x = linear("token", [float(len(state[told[0]]) - 1), 1.0], whole=True, tight=True)
         says = f"{title} of {len(state[told[0]])} tokens"
         out.append(_figure(title, f"Of {state['of']}.", chart(x, linear("0 to 1", [0.0, 1.0]), series, says), series))
     read = [(i, None if v is None else v / 1e6) for i, v in enumerate(state["bytes_read"])]
     known = [v for _, v in read if v is not None]
     if known:
-        x = linear("token", [float(len(read) - 1), 1.0], whole=True)
+        x = linear("token", [float(len(read) - 1), 1.0], whole=True, tight=True)
         drawn = chart(
             x, linear("MB", known), [Series("MB", read)], f"bytes read a token: {min(known):.2f} to {max(known):.2f} MB"
         )

@@ -56,8 +56,9 @@ def nice_step(span: float, most: int = TICKS) -> float:
     return next(f * power for f in (1, 2, 5, 10, 20) if f * power >= raw * (1 - 1e-9))
 
 
-def linear(label: str, values: Sequence[float], zero: bool = True, whole: bool = False) -> Axis:
-    """An axis that holds the values; from zero, where zero is not false. whole: no ticks between whole numbers."""
+def linear(label: str, values: Sequence[float], zero: bool = True, whole: bool = False, tight: bool = False) -> Axis:
+    """An axis that holds the values; from zero, where zero is not false. whole: no ticks between whole numbers. tight: it ends with the largest
+    value, not at the tick after it."""
     low, high = min(values), max(values)
     low = min(low, 0.0) if zero else low
     if high - low < 1e-9 * max(abs(high), 1e-9):
@@ -65,6 +66,9 @@ def linear(label: str, values: Sequence[float], zero: bool = True, whole: bool =
     step = nice_step(high - low)
     step = max(step, 1.0) if whole else step
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    if tight:
+        last = math.floor(high / step + 1e-9)
+        return Axis(label, first * step, high, [i * step for i in range(first, last + 1)])
     return Axis(label, first * step, last * step, [i * step for i in range(first, last + 1)])
 
 
@@ -76,19 +80,16 @@ def logarithmic(label: str, values: Sequence[float]) -> Axis:
     if low == high:
         low, high = low / 2, high * 2
     inside = [s for s in steps if low <= s <= high]
-    if len(inside) > 6:  # powers of ten alone, or there is no room
+    if len(inside) > 8:  # powers of ten alone, or there is no room
         inside = [s for s in inside if math.log10(s) == round(math.log10(s))]
     return Axis(f"{label} (logarithmic)", low, high, inside, log=True)
 
 
-def number(value: float) -> str:
-    """Short for a tick: 0.05, 20, 1,500, 12k, 3M."""
-    if value == 0:
-        return "0"
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if abs(value) >= size:
-            return f"{value / (1e3 if letter == 'k' else size):.6g}{letter}"
-    return f"{value:,.6g}"
+def labels(ticks: Sequence[float]) -> list[str]:
+    """Short words for an axis' ticks, all in the unit that the largest needs: 0.05, 20, 1,500; from ten thousand on 5k, 10k."""
+    most = max((abs(t) for t in ticks), default=0.0)
+    unit, letter = (1e6, "M") if most >= 1e7 else (1e3, "k") if most >= 1e4 else (1.0, "")
+    return [f"{t / unit:,.6g}{letter if t else ''}" for t in ticks]
 
 
 def chart(x: Axis, y: Axis, series: Sequence[Series], says: str) -> str:
@@ -102,12 +103,12 @@ def chart(x: Axis, y: Axis, series: Sequence[Series], says: str) -> str:
         return TOP + down * (1 - y.at(value))
 
     out = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(says)}">']
-    for tick in y.ticks:
+    for tick, words in zip(y.ticks, labels(y.ticks), strict=True):
         out.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{py(tick):.1f}" y2="{py(tick):.1f}"/>')
-        out.append(f'<text class="tick" x="{LEFT - 6}" y="{py(tick) + 4:.1f}" text-anchor="end">{number(tick)}</text>')
-    for tick in x.ticks:
+        out.append(f'<text class="tick" x="{LEFT - 6}" y="{py(tick) + 4:.1f}" text-anchor="end">{words}</text>')
+    for tick, words in zip(x.ticks, labels(x.ticks), strict=True):
         out.append(f'<line class="grid" x1="{px(tick):.1f}" x2="{px(tick):.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
-        out.append(_under(px(tick), HEIGHT - BOTTOM + 15, tick))
+        out.append(_under(px(tick), HEIGHT - BOTTOM + 15, words))
     out.append(f'<path class="axis" d="M{LEFT} {TOP}V{HEIGHT - BOTTOM}H{WIDTH - RIGHT}"/>')
     out.append(f'<text class="label" x="2" y="12">{escape(y.label)}</text>')
     out.append(f'<text class="label" x="{WIDTH - 2}" y="{HEIGHT - 6}" text-anchor="end">{escape(x.label)}</text>')
@@ -148,10 +149,10 @@ def bars(items: Sequence[tuple[str, float, str]], label: str, says: str) -> str:
         return left + across * x.at(value)
 
     out = [f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(says)}">']
-    for i, tick in enumerate(x.ticks):
+    for i, (tick, words) in enumerate(zip(x.ticks, labels(x.ticks), strict=True)):
         at = px(tick)
         out.append(f'<line class="grid" x1="{at:.1f}" x2="{at:.1f}" y1="{top}" y2="{height - bottom}"/>')
-        out.append(_under(at, height - bottom + 14, tick, first=i == 0))
+        out.append(_under(at, height - bottom + 14, words, first=i == 0))
     for i, (name, value, words) in enumerate(items):
         y = top + row * i
         out.append(f'<text class="bar" x="{left + 2}" y="{y + 14}">{escape(name)}</text>')
@@ -163,8 +164,8 @@ def bars(items: Sequence[tuple[str, float, str]], label: str, says: str) -> str:
     return "".join([*out, "</svg>"])
 
 
-def _under(x: float, y: float, tick: float, first: bool = False) -> str:
+def _under(x: float, y: float, words: str, first: bool = False) -> str:
     """A tick's label under its place; the outermost ones would hang over the edge and lean inward."""
     anchor = "start" if first else "end" if x > WIDTH - RIGHT - 8 else "middle"
     at = x + RIGHT - 2 if anchor == "end" else x
-    return f'<text class="tick" x="{at:.1f}" y="{y}" text-anchor="{anchor}">{number(tick)}</text>'
+    return f'<text class="tick" x="{at:.1f}" y="{y}" text-anchor="{anchor}">{words}</text>'
