@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from html import escape
 
 WIDTH, HEIGHT = 400, 250
-LEFT, RIGHT, TOP, BOTTOM = 58, 16, 24, 40
+LEFT, RIGHT, TOP, BOTTOM = 58, 16, 24, 44
 TICKS = 5
 Point = tuple[float, "float | None"]
 
@@ -108,7 +108,7 @@ def chart(x: Axis, y: Axis, series: Sequence[Series], says: str) -> str:
         out.append(f'<text class="tick" x="{LEFT - 6}" y="{py(tick) + 4:.1f}" text-anchor="end">{words}</text>')
     for tick, words in zip(x.ticks, labels(x.ticks), strict=True):
         out.append(f'<line class="grid" x1="{px(tick):.1f}" x2="{px(tick):.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
-        out.append(_under(px(tick), HEIGHT - BOTTOM + 15, words))
+        out.append(_under(px(tick), HEIGHT - BOTTOM + 18, words))
     out.append(f'<path class="axis" d="M{LEFT} {TOP}V{HEIGHT - BOTTOM}H{WIDTH - RIGHT}"/>')
     out.append(f'<text class="label" x="2" y="12">{escape(y.label)}</text>')
     out.append(f'<text class="label" x="{WIDTH - 2}" y="{HEIGHT - 6}" text-anchor="end">{escape(x.label)}</text>')

@@ -14,7 +14,7 @@ def command(
     what: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[FILE|MODEL]",
+            metavar="FILE|MODEL",
             show_default=False,
             help="What `bench --json` wrote; or a model, which is measured first. Without it the model that ships.",
         ),

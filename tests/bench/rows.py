@@ -61,10 +61,12 @@ def full_row() -> dict[str, Any]:
         "time": "2026-11-23T10:00:00+00:00",
         "machine": {
             "system": "Linux", "release": "6.12.25", "arch": "aarch64", "cpu": "Cortex-A76", "board": "Raspberry Pi 5 Model B Rev 1.0", "cores": 4,
-            "physical_cores": 4, "features": ["fp", "asimd", "asimdhp", "asimddp"], "memory_bytes": 8 << 30, "last_cache_bytes": 2 << 20, "python": "3.11.2",
+            "physical_cores": 4, "features": ["fp", "asimd", "asimdhp", "asimddp"], "memory_bytes": 8 << 30, "last_cache_bytes": 2 << 20,
+            "python": "3.11.2",
         },
         "model_sha256": "0d34c9613cb9ec1833c0d4c39b86eced73d63571db9c31e456c1b59a38dabe77", "backend": "native", "state_before": state(),
-        "state_after": state(temperature_c=84.9, load=3.9), "throttling": {"throttled": False, "why": "firmware, through /sys: nothing during the run"},
+        "state_after": state(temperature_c=84.9, load=3.9),
+        "throttling": {"throttled": False, "why": "firmware, through /sys: nothing during the run"},
         "settings": {},
         "result": {
             "version": "0.1.0", "model": "qig-100m-q4_0.gguf", "tokens": "random", "name": "qig-100m", "architecture": "qig", "file_type": "Q4_0",
@@ -78,7 +80,8 @@ def full_row() -> dict[str, Any]:
         "first_token_warm_ms": {"median": 61.0, "samples": [60.0, 61.0, 63.0]},
         "energy": {"joules_per_token": 0.051, "watts": 7.4, "idle_watts": 2.9, "source": "the Pi 5's supplies (pmic_read_adc)", "reason": None},
         "hw": {"ipc": 1.31, "instructions_per_token": 8.7e7, "cycles_per_token": 6.6e7, "reason": None},
-        "ipc": {"value": None, "reasoning": None, "adaptability": None, "parameters": 101_000_000, "seconds_per_token": 0.0064, "reason": "no reasoning factor"},
+        "ipc": {"value": None, "reasoning": None, "adaptability": None, "parameters": 101_000_000, "seconds_per_token": 0.0064,
+                "reason": "no reasoning factor"},
         "own_state": {
             "of": "'Once upon a time' and the model's own continuation", "phi": wave, "surprise": [1 - w for w in wave], "confidence": wave,
             "agency": [0.2 + w / 10 for w in wave], "regime": [1] * 128, "blocks_run": [8 if w > 0.5 else 6 for w in wave],

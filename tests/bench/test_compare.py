@@ -29,7 +29,8 @@ def verdicts(found: dict[str, Any]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("factor", "spread", "verdict"), [(1.1, 0.02, "faster"), (0.9, 0.02, "slower"), (1.0, 0.02, "no difference seen"), (1.1, 0.6, "no difference seen")]
+    ("factor", "spread", "verdict"),
+    [(1.1, 0.02, "faster"), (0.9, 0.02, "slower"), (1.0, 0.02, "no difference seen"), (1.1, 0.6, "no difference seen")],
 )
 def test_verdict(factor: float, spread: float, verdict: str) -> None:
     found = compare(full_row(), faster(factor, spread), NAMES)
