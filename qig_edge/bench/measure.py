@@ -181,7 +181,9 @@ def _in_process(
 
     tell(2, 3, "energy, the model's own state")
     with contextlib.closing(open_again()) as model:
-        with contextlib.closing(model.session(n_ctx=max(TOKENS, len(PROMPT)), n_threads=result["threads"])) as session:
+        # some models have no positions beyond those that they were trained for
+        positions = min(TOKENS, model.info.context_length)
+        with contextlib.closing(model.session(n_ctx=positions, n_threads=result["threads"])) as session:
             state = own_state(model, session, PROMPT, text)
         ids = text_tokens(model, decode, text) if text else random_tokens(model.info.vocab_size, decode)
         out = {

@@ -25,7 +25,7 @@ def own_state(model: OpenedModel, session: OpenedSession, prompt: str, text: Pat
         for token in text_tokens(model, TOKENS, text)[: session.n_ctx]:
             session.eval([token])
     else:
-        for token in [*text_start(model), *model.tokenize(prompt)]:
+        for token in [*text_start(model), *model.tokenize(prompt)][: session.n_ctx]:
             session.eval([token])
         session.set_sampler(SAMPLING)
         ends = {model.eos, model.eot}

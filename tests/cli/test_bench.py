@@ -52,7 +52,7 @@ def test_csv_and_markdown(qig_edge: Run, tiny_model: Path) -> None:
 def test_diagnose_measures_a_model(qig_edge: Run, tiny_model: Path) -> None:
     code, out, err = qig_edge("diagnose", tiny_model, "--suite", "quick", "-t", 1, "--json")
     found = json.loads(out)
-    assert code == 0 and not err and found["bound"]["rule"] and 0 < found["share"] and "ceiling" in found["ceiling"]
+    assert code == 0 and not err and found["bound"]["rule"] and found["share"] > 0 and "ceiling" in found["ceiling"]
 
 
 def test_unlike_results(qig_edge: Run, files: tuple[Path, Path]) -> None:
