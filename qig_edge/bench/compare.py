@@ -33,7 +33,6 @@ def differences(a: Row, b: Row) -> list[str]:
         ("kernels", "isa"),
         ("threads", "threads"),
         ("threads of prefill", "threads_batch"),
-        ("context", "context"),
         ("tokens", "tokens"),
     ):
         pairs.append((what, a["result"].get(key), b["result"].get(key)))

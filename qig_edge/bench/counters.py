@@ -80,5 +80,5 @@ def _reason(code: int) -> str:
         paranoid = read(ROOT / "proc/sys/kernel/perf_event_paranoid")
         return f"perf events are closed to this user (perf_event_paranoid is {paranoid}): sudo sysctl kernel.perf_event_paranoid=1"
     if code in (errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP):
-        return "the processor's counters are not readable here (most virtual machines hide them)"
+        return "the processor's counters are hidden here, as in most virtual machines"
     return f"perf_event_open: {os.strerror(code)}"

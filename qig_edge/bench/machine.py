@@ -82,10 +82,14 @@ def machine_state(root: Path = ROOT) -> dict[str, Any]:
 
 
 def busy_cores(seconds: float = 0.3) -> float | None:
-    """How many cores' worth of time other programs, or other guests of the same host, took for a moment in which this one slept."""
+    """How many cores' worth of time other programs, or other guests of the same host, took for a moment in which this one slept; None where the
+    system keeps that to itself, as Android does."""
     import psutil
 
-    told = psutil.cpu_times_percent(interval=seconds)
+    try:
+        told = psutil.cpu_times_percent(interval=seconds)
+    except (OSError, psutil.Error):
+        return None
     idle = told.idle + getattr(told, "iowait", 0.0)
     return round((100 - idle) / 100 * (psutil.cpu_count() or 1), 2)
 
@@ -116,7 +120,7 @@ def throttle(root: Path = ROOT) -> dict[str, Any]:
         }
     return {
         "source": None, "now": [], "since_start": [], "count": None,
-        "reason": "no throttling flags or counters are readable here (a virtual machine, or a processor without)",
+        "reason": "no throttling flags or counters are readable here",
     }  # fmt: skip
 
 

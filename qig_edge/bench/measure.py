@@ -134,9 +134,7 @@ def measure(
             progress=tell,
         )
     steadily = _in_process(open_again, result, decode, text, minutes, tell)
-    # a machine that others use is told apart from one that this run has just kept busy: the pause is before the state
-    busy_after = busy_cores()
-    after = {**machine_state(), "busy_cores": busy_after}
+    after = {**machine_state(), "busy_cores": busy_cores()}  # the state first, while the clock is that of work
     tell(3, 3, "done")
     profile = load_profile(device)
     return {
@@ -179,19 +177,17 @@ def _in_process(
     def session_of(model: OpenedModel) -> OpenedSession:
         return model.session(n_ctx=decode, n_threads=result["threads"], n_threads_batch=result["threads_batch"])
 
-    tell(2, 3, "energy, the model's own state")
+    # one after the other: an engine that copies the weights has them once
     with contextlib.closing(open_again()) as model:
+        ids = text_tokens(model, decode, text) if text else random_tokens(model.info.vocab_size, decode)
+    tell(2, 3, "energy")
+    out: dict[str, Any] = {**costs(open_again, session_of, ids, decode), "ipc": intelligence_per_compute(result), "sustained": None}
+    with contextlib.closing(open_again()) as model:
+        tell(2, 3, "the model's own state")
         # some models have no positions beyond those that they were trained for
         positions = min(TOKENS, model.info.context_length)
         with contextlib.closing(model.session(n_ctx=positions, n_threads=result["threads"])) as session:
-            state = own_state(model, session, PROMPT, text)
-        ids = text_tokens(model, decode, text) if text else random_tokens(model.info.vocab_size, decode)
-        out = {
-            **costs(open_again, session_of, ids, decode),
-            "ipc": intelligence_per_compute(result),
-            "own_state": state,
-            "sustained": None,
-        }
+            out["own_state"] = own_state(model, session, PROMPT, text)
         if minutes > 0:
             with contextlib.closing(session_of(model)) as session:
                 out["sustained"] = sustained(session, ids, decode, minutes, progress=tell)

@@ -9,7 +9,8 @@ from typing import Any
 from qig_edge.bench.measure import SCHEMA
 from qig_edge.errors import DataError
 
-# what any reader of a row counts on, by path
+# What any reader of a row counts on, by path. A prediction has them too: states may be empty, throttling {"throttled": null, "why": ...}, series
+# without "samples" but with median, min and max.
 NEEDED = {
     "schema": int, "kind": str, "machine": dict, "state_before": dict, "state_after": dict, "throttling": dict, "result": dict,
     "result.decode": list, "result.prefill": dict, "result.isa": str, "result.threads": int, "result.file_bytes": int, "result.cache_bytes": int,

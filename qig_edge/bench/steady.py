@@ -20,7 +20,7 @@ from qig_edge.runtime.opening import OpenedModel, OpenedSession
 IDLE_SECONDS = 1.0
 COST_SECONDS = 3.0
 INTERVAL = 5.0  # seconds of one sample of a sustained run
-NO_REASONING = "the reasoning factor is measured by graded problems, which a bench does not ask: no product without it"
+NO_REASONING = "not told: the reasoning factor comes from an evaluation, which a bench is not"
 Progress = Callable[[int, int, str], None]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ class Output:
         forms = [name for name, on in (("--json", as_json), ("--csv", as_csv), ("--md", as_markdown)) if on]
         if len(forms) > 1:
             raise ConfigError(f"{' and '.join(forms)} say how stdout is written: give one of them")
-        if html is not None and (html.is_dir() or not html.absolute().parent.is_dir()):
-            raise ConfigError(f"--html '{html}' must be a file in a folder that is there")
+        if html is not None and (html.is_dir() or not os.access(html.absolute().parent, os.W_OK)):
+            raise ConfigError(f"--html '{html}' must be a file in a folder that is there and can be written")
         self.form = forms[0] if forms else ""
         self.html = html
 
@@ -28,11 +29,21 @@ class Output:
         return self.html is not None or self.form in ("--csv", "--md")
 
     def show(self, row: dict[str, Any]) -> None:
-        """Writes the page first, so that a reader of stdout that leaves early does not lose it."""
+        """Writes the page first, so that a reader of stdout that leaves early does not lose it; a disk that is full by then does not lose the row.
+        Raises OSError of the page after the row is printed."""
+        failed: OSError | None = None
         if self.html is not None:
             from qig_edge.bench.page import write_page
 
-            write_page([row], self.html)
+            try:
+                write_page([row], self.html)
+            except OSError as e:
+                failed = e
+        self._print(row)
+        if failed is not None:
+            raise failed
+
+    def _print(self, row: dict[str, Any]) -> None:
         if self.form == "--json":
             print(json.dumps(row))
         elif self.form:

@@ -129,7 +129,7 @@ def test_a_counter_counts_the_threads_that_follow() -> None:
 
 
 def test_a_counter_that_is_not_there_says_why() -> None:
-    with pytest.raises(NoCounter, match=r"not readable here|perf_event_open|closed to this user|read on Linux"):
+    with pytest.raises(NoCounter, match=r"hidden here|perf_event_open|closed to this user|read on Linux"):
         Counter(HARDWARE, 999)
     if sys.platform == "linux":
         try:

@@ -27,7 +27,7 @@ def pi(root: Path, flags: str) -> Path:
 def test_nothing_known_is_none(tmp_path: Path) -> None:
     state = machine_state(tmp_path)
     assert state["governor"] is state["temperature_c"] is state["frequency_mhz"] is state["swapped_in_pages"] is None
-    assert state["throttle"]["source"] is None and "virtual machine" in state["throttle"]["reason"]
+    assert state["throttle"]["source"] is None and "no throttling flags" in state["throttle"]["reason"]
     assert throttling(state, state) == {"throttled": None, "why": state["throttle"]["reason"]}
     assert machine(tmp_path)["last_cache_bytes"] is None and machine(tmp_path)["board"] is None
 
@@ -91,6 +91,16 @@ def test_this_machine() -> None:
     assert here["cores"] >= 1 and here["memory_bytes"] > 1 << 20
     busy = busy_cores(0.05)
     assert busy is not None and 0 <= busy <= 4096
+
+
+def test_a_system_that_keeps_its_load_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    import psutil
+
+    def closed(interval: float) -> None:
+        raise PermissionError(13, "Permission denied", "/proc/stat")
+
+    monkeypatch.setattr(psutil, "cpu_times_percent", closed)
+    assert busy_cores() is None
 
 
 def test_hash_of_a_file_and_of_a_folder(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from qig_edge.cli.bench_output import Output
 from tests.bench.rows import full_row
 
 Run = Callable[..., Any]  # the fixture of conftest.py: code, out, err
@@ -63,6 +64,16 @@ def test_unlike_results(qig_edge: Run, files: tuple[Path, Path]) -> None:
     assert code == 0 and out.startswith("NOT ALIKE") and "performance / powersave" in out and not err
     code, out, _ = qig_edge("bench", "--compare", *files, "--anyway", "--json")
     assert code == 0 and json.loads(out)["differences"] == ["governor before: performance / powersave"]
+
+
+def test_a_page_that_cannot_be_written_does_not_lose_the_row(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    output = Output(True, False, False, folder / "page.html")
+    folder.rmdir()  # while it was measured
+    with pytest.raises(FileNotFoundError):
+        output.show(full_row())
+    assert json.loads(capsys.readouterr().out) == full_row()
 
 
 BAD = {
