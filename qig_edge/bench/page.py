@@ -55,9 +55,9 @@ def _section(row: Row) -> str:
         f'<div class="verdict">{verdict}</div>',
         f'<div class="plots">{"".join(figures(row))}</div>',
         "<h2>Measurements</h2>",
-        _table(("", "median", "range, and more"), [(a, b, c) for a, b, c in lines(row)], numeric=1),
+        _table(("", "median", "range, and more"), [(a, b, c) for a, b, c in lines(row)], kind="measured", numeric=1),
         "<h2>Machine</h2>",
-        _table(("", "before", "after"), _state(row)),
+        _table(("", "before", "after"), _state(row), kind="state"),
         _table(("", ""), _machine(row)),
         "<details><summary>The whole row, with every sample, as JSON</summary>",
         f"<pre>{escape(json.dumps(row, indent=1))}</pre></details>",
@@ -118,7 +118,7 @@ def _machine(row: Row) -> list[tuple[str, str]]:
     return [(what, str(value)) for what, value in rows if value]
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], numeric: int = -1) -> str:
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "plain", numeric: int = -1) -> str:
     def cells(row: Sequence[str], tag: str) -> str:
         return "".join(
             f"<{tag}{' class=n' if i == numeric and tag == 'td' else ''}>{escape(c)}</{tag}>" for i, c in enumerate(row)
@@ -126,4 +126,4 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], numeric: int = -
 
     top = f"<tr>{cells(heads, 'th')}</tr>" if any(heads) else ""
     body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in rows)
-    return f"<table>{top}{body}</table>"
+    return f'<table class="{kind}">{top}{body}</table>'

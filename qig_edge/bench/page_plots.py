@@ -18,28 +18,30 @@ def figures(row: Row) -> list[str]:
 
 
 def by_depth(row: Row) -> str:
-    """Decode speed over the positions in the cache, every sample a dot; speed from zero."""
+    """Decode speed over the positions in the cache, every sample a dot, of a prediction its interval; speed from zero."""
     tests = measured(row)
-    title, note = "Speed by depth", "Decode, one token at a time; a line through the medians, a dot for each sample."
+    title = "Speed by depth"
     if not tests:
         return _missing(title, "no decode test fits the context")
-    median = [(float(d["depth"]), d["tokens_per_second"]["median"]) for d in tests]
-    dots = [(float(d["depth"]), s) for d in tests for s in d["tokens_per_second"].get("samples") or []]
-    tips = [f"depth {x:.0f}: {y:.1f} tok/s" for x, y in dots]
-    series = [
-        Series("median", median, dots=len(median) == 1, tips=[f"{y:.1f} tok/s" for _, y in median]),
-        Series("samples", dots, colour=2, joined=False, dots=True, tips=tips),
+    rates = [(float(d["depth"]), d["tokens_per_second"]) for d in tests]
+    median = [(depth, rate["median"]) for depth, rate in rates]
+    shown = [Series("median", median, dots=len(median) == 1, tips=[f"{y:.1f} tok/s" for _, y in median])]
+    dots = [(depth, s) for depth, rate in rates for s in rate.get("samples") or []]
+    # a stroke from end to end at each depth, the pen lifted in between
+    strokes = [
+        (depth, rate.get(end)) for depth, rate in rates if not rate.get("samples") and rate.get("min") is not None for end in ("min", "max", "")
     ]
-    ranges = [d["tokens_per_second"] for d in tests if not d["tokens_per_second"].get("samples")]
-    ys = [y for _, y in (*median, *dots)] + [r["max"] for r in ranges if r.get("max") is not None]
-    x = linear("positions in the cache", [p for p, _ in median], whole=True, tight=True)
-    drawn = chart(
-        x,
-        linear("tok/s", ys),
-        series,
-        "decode speed by depth: " + ", ".join(f"{y:.1f} tok/s at {p:.0f}" for p, y in median),
-    )
-    return _figure(title, note, drawn, series if dots else series[:1])
+    if dots:
+        tips = [f"depth {x:.0f}: {y:.1f} tok/s" for x, y in dots]
+        shown.append(Series("samples", dots, colour=2, joined=False, dots=True, tips=tips))
+    if strokes:
+        shown.append(Series("interval", strokes, colour=2))
+    marks = ", a dot for each sample" if dots else ", a stroke for each interval" if strokes else ""
+    note = f"Decode, one token at a time; a line through the medians{marks}."
+    ys = [y for _, y in (*median, *dots, *strokes) if y is not None]
+    x = linear("positions in the cache", [depth for depth, _ in median], whole=True, tight=True)
+    says = "decode speed by depth: " + ", ".join(f"{y:.1f} tok/s at {depth:.0f}" for depth, y in median)
+    return _figure(title, note, chart(x, linear("tok/s", ys), shown, says), shown if len(shown) > 1 else [])
 
 
 def roofline(row: Row) -> str:
@@ -187,6 +189,5 @@ def _figure(title: str, note: str, drawn: str, legend: Sequence[Series]) -> str:
 
 
 def _missing(title: str, why: str) -> str:
-    return (
-        f'<figure><figcaption><b>{escape(title)}</b></figcaption><p class="note">Not shown: {escape(why)}.</p></figure>'
-    )
+    head = f'<figure class="missing"><figcaption><b>{escape(title)}</b></figcaption>'
+    return f'{head}<p class="note">Not shown: {escape(why)}.</p></figure>'

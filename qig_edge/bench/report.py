@@ -9,17 +9,18 @@ from qig_edge.bench.diagnose import lines as verdict
 
 
 def lines(row: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """(what, median, range of the samples) of each measurement in a row."""
+    """(what, median, range) of each measurement in a row; of a prediction what it has, its interval in place of the range."""
     result = row["result"]
-    out = [("open, warm", f"{result['load_ms']['median']:.2f} ms", _range(result["load_ms"], "ms", 2))]
-    out.append(_cold("open, cold", row["load_cold_ms"]))
-    out.append(_cold("start to first token, cold", row["first_token_cold_ms"]))
-    warm = row["first_token_warm_ms"]
-    out.append(("start to first token, warm", f"{warm['median']:.1f} ms", _range(warm, "ms", 1)))
-    first = result["first_token"]
-    out.append(
-        (f"first token after {first['prompt']}", f"{first['ms']['median']:.1f} ms", _range(first["ms"], "ms", 1))
-    )
+    out = []
+    if load := result.get("load_ms"):
+        out.append(("open, warm", f"{load['median']:.2f} ms", _range(load, "ms", 2)))
+    if row["kind"] == "MEASURED":
+        out.append(_cold("open, cold", row.get("load_cold_ms")))
+        out.append(_cold("start to first token, cold", row.get("first_token_cold_ms")))
+    if warm := row.get("first_token_warm_ms"):
+        out.append(("start to first token, warm", f"{warm['median']:.1f} ms", _range(warm, "ms", 1)))
+    if first := result.get("first_token"):
+        out.append((f"first token after {first['prompt']}", f"{first['ms']['median']:.1f} ms", _range(first["ms"], "ms", 1)))
     prefill = result["prefill"]
     out.append((f"prefill {prefill['tokens']}", *_rate(prefill)))
     for d in result["decode"]:
@@ -46,8 +47,10 @@ def lines(row: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 def _costs(row: dict[str, Any]) -> list[tuple[str, str, str]]:
     """Energy, instructions a cycle, intelligence per compute: the value, or a dash and the reason."""
-    energy, hw, ipc = row["energy"], row["hw"], row["ipc"]
-    out = []
+    energy, hw, ipc = row.get("energy"), row.get("hw"), row.get("ipc")
+    out: list[tuple[str, str, str]] = []
+    if energy is None or hw is None or ipc is None:
+        return out
     if energy["joules_per_token"] is None:
         out.append(("energy a token", "-", energy["reason"]))
     else:
@@ -62,7 +65,7 @@ def _costs(row: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def _sustained(row: dict[str, Any]) -> list[tuple[str, str, str]]:
-    run = row["sustained"]
+    run = row.get("sustained")
     if run is None:
         return []
     rates = [s["tokens_per_second"] for s in run["samples"]]
@@ -76,12 +79,12 @@ def _sustained(row: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 def _state(row: dict[str, Any]) -> list[tuple[str, str, str]]:
     before, after, said = row["state_before"], row["state_after"], row["throttling"]
-    heat = [s["temperature_c"] for s in (before, after)]
+    heat, governor = [s.get("temperature_c") for s in (before, after)], before.get("governor")
     out = [("throttled", {None: "-", True: "yes", False: "no"}[said["throttled"]], said["why"])]
     if None not in heat:
-        out.append(("temperature", f"{heat[1]:.1f} °C", f"{heat[0]:.1f} °C before; {after['temperature_sensor']}"))
-    if before["governor"] is not None:
-        out.append(("frequency governor", before["governor"], "" if before["governor"] == after["governor"] else f"{after['governor']} after"))
+        out.append(("temperature", f"{heat[1]:.1f} °C", f"{heat[0]:.1f} °C before; {after.get('temperature_sensor')}"))
+    if governor is not None:
+        out.append(("frequency governor", governor, "" if governor == after.get("governor") else f"{after.get('governor')} after"))
     return out
 
 
@@ -92,10 +95,10 @@ def print_report(row: dict[str, Any]) -> None:
 
     result, machine = row["result"], row["machine"]
     console = Console(highlight=False)
-    table = Table(
-        title=f"{result['name']}  {result['file_type']}  {result['n_params'] / 1e6:.1f}M parameters",
-        title_justify="left",
-    )
+    title = f"{result['name']}  {result['file_type']}  {result['n_params'] / 1e6:.1f}M parameters"
+    title += "" if row["kind"] == "MEASURED" else f"  {row['kind']}"
+    title += "  INTERRUPTED" if row.get("interrupted") else ""
+    table = Table(title=title, title_justify="left")
     table.add_column("")
     table.add_column("median", justify="right")
     table.add_column("range")
@@ -110,7 +113,9 @@ def print_report(row: dict[str, Any]) -> None:
 
 
 def _range(series: dict[str, Any], unit: str, digits: int) -> str:
-    samples = series["samples"]
+    samples = series.get("samples")
+    if not samples:
+        return f"{series['min']:.{digits}f} to {series['max']:.{digits}f} {unit}, PREDICTED"
     return f"{min(samples):.{digits}f} to {max(samples):.{digits}f} {unit}, {len(samples)} samples"
 
 

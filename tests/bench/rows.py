@@ -92,3 +92,17 @@ def full_row() -> dict[str, Any]:
             "energy_source": "the Pi 5's supplies (pmic_read_adc)", "energy_reason": None,
         },
     }  # fmt: skip
+
+
+def predicted() -> dict[str, Any]:
+    """What a prediction has of a row: no samples but intervals, no states."""
+    row = full_row()
+    row |= {"kind": "PREDICTED", "suite": None, "state_before": {}, "state_after": {}, "throttling": {"throttled": None, "why": "nothing ran"}}
+    row |= {"own_state": None, "sustained": None, "load_cold_ms": None, "first_token_cold_ms": None, "first_token_warm_ms": None}
+    row["energy"] |= {"joules_per_token": None, "reason": "nothing ran"}
+    row["hw"] |= {"ipc": None, "reason": "nothing ran"}
+    for rate in (row["result"]["prefill"]["tokens_per_second"], *(d["tokens_per_second"] for d in row["result"]["decode"])):
+        del rate["samples"], rate["spread"]
+        rate |= {"min": 0.8 * rate["median"], "max": 1.2 * rate["median"]}
+    row["result"]["load_ms"] = row["result"]["first_token"] = None
+    return row

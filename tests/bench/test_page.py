@@ -14,7 +14,7 @@ import pytest
 from qig_edge.bench.page import page, write_page
 from qig_edge.bench.svg import chart, labels, linear, logarithmic
 from tests.bench.chromium import Browser, browser, program
-from tests.bench.rows import decode, full_row
+from tests.bench.rows import decode, full_row, predicted
 
 VOID = {"meta", "link", "br"}
 # What lies beyond the window, or is drawn outside its own figure, or is too small to be read; and how many drawings there are.
@@ -60,12 +60,11 @@ def fast() -> dict[str, Any]:
     row["result"]["decode"] = [decode(0, 123456.7, 2.2e6, 3e11)]
     row["result"]["prefill"]["tokens_per_second"]["median"] = 1234567.0
     row["machine"]["features"] = ["f" * 300]
-    row["kind"] = "PREDICTED"
     row["sustained"] = None
     return row
 
 
-ROWS = {"full": full_row, "bare": bare, "fast": fast}
+ROWS = {"full": full_row, "bare": bare, "fast": fast, "predicted": predicted}
 
 
 class Balanced(HTMLParser):
@@ -102,7 +101,7 @@ def test_marks_and_reasons() -> None:
     row["throttling"] = {"throttled": True, "why": "under-voltage"}
     text = page([row])
     assert 'class="badge">INTERRUPTED<' in text and 'class="badge">THROTTLED<' in text and "PREDICTED" not in text
-    assert 'class="badge">PREDICTED<' in page([fast()])
+    assert 'class="badge">PREDICTED<' in page([predicted()])
     text = page([bare()])
     assert "Not shown: temperature (no sensor is readable" in text and "power (no RAPL packages" in text
     assert "does not tell what a token makes it read" in text

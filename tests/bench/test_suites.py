@@ -14,7 +14,7 @@ from qig_edge.bench.report import lines, print_report
 from qig_edge.bench.rows import series
 from qig_edge.bench.suite import DEFAULT, load_suite, suite_names
 from qig_edge.errors import ConfigError
-from tests.bench.rows import full_row
+from tests.bench.rows import full_row, predicted
 
 
 def test_suites() -> None:
@@ -70,6 +70,17 @@ def test_report_of_a_full_row(capsys: pytest.CaptureFixture[str]) -> None:
     assert told["sustained decode"] == ("-", "interrupted before the first sample") and told["throttled"] == ("yes", "under-voltage")
     print_report(row)
     assert "power supply" in capsys.readouterr().out
+
+
+def test_a_prediction_is_called_one_everywhere(capsys: pytest.CaptureFixture[str]) -> None:
+    row = predicted()
+    print_report(row)
+    out = capsys.readouterr().out
+    assert out.splitlines()[0].rstrip().endswith("PREDICTED") and out.count("PREDICTED") >= 5
+    told = {what: detail for what, _, detail in lines(row)}
+    assert told["decode 128 at depth 0"].endswith("PREDICTED") and "open, cold" not in told
+    assert all(line["kind"] == "PREDICTED" and line["samples"] == "" and line["min"] is not None for line in flat(row)) and len(flat(row)) == 4
+    assert as_markdown([row]).count("PREDICTED") == 4
 
 
 def test_every_suite_is_in_the_package(repository: Path) -> None:
