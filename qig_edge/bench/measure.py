@@ -171,7 +171,7 @@ def _in_process(
     tell: Callable[[int, int, str], None],
 ) -> dict[str, Any]:
     """What this process measures itself, with the threads that the result was measured with: costs, the model's own state, the sustained part."""
-    from qig_edge.bench.own_state import TOKENS, own_state
+    from qig_edge.bench.own_state import LEAST_TOKENS, TOKENS, own_state
     from qig_edge.bench.steady import costs, intelligence_per_compute, sustained
 
     def session_of(model: OpenedModel) -> OpenedSession:
@@ -184,8 +184,8 @@ def _in_process(
     out: dict[str, Any] = {**costs(open_again, session_of, ids, decode), "ipc": intelligence_per_compute(result), "sustained": None}
     with contextlib.closing(open_again()) as model:
         tell(2, 3, "the model's own state")
-        # some models have no positions beyond those that they were trained for
-        positions = min(TOKENS, model.info.context_length)
+        # some models have no positions beyond those that they were trained for; a short suite is to stay short on a slow machine
+        positions = min(TOKENS, model.info.context_length, max(decode, LEAST_TOKENS))
         with contextlib.closing(model.session(n_ctx=positions, n_threads=result["threads"])) as session:
             out["own_state"] = own_state(model, session, PROMPT, text)
         if minutes > 0:

@@ -10,13 +10,14 @@ from qig_edge.bench.timing import text_tokens
 from qig_edge.runtime.backend import Sampling, text_start
 from qig_edge.runtime.opening import OpenedModel, OpenedSession
 
-TOKENS = 128
+TOKENS, LEAST_TOKENS = 128, 32
 FIELDS = ("phi", "surprise", "confidence", "agency", "regime", "blocks_run", "bytes_read")
 SAMPLING = Sampling(seed=1)
 
 
 def own_state(model: OpenedModel, session: OpenedSession, prompt: str, text: Path | None) -> dict[str, Any]:
-    """TOKENS records on a text's beginning; without one on `prompt` and the model's own continuation of it (random tokens would say nothing).
+    """Records of a text's beginning, at most TOKENS and as many as the session has positions; without a text of `prompt` and the model's own
+    continuation of it (random tokens would say nothing).
 
     {"of": what was read, and a list for each of FIELDS}, None where the back end does not tell. The session is fresh. Raises DataError for a text
     without tokens.

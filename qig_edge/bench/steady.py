@@ -19,6 +19,7 @@ from qig_edge.runtime.opening import OpenedModel, OpenedSession
 
 IDLE_SECONDS = 1.0
 COST_SECONDS = 3.0
+WARM = 4  # tokens before the clock; few, for a slow model takes a second for each
 INTERVAL = 5.0  # seconds of one sample of a sustained run
 NO_REASONING = "not told: the reasoning factor comes from an evaluation, which a bench is not"
 Progress = Callable[[int, int, str], None]
@@ -74,7 +75,7 @@ def costs(
         model = stack.enter_context(contextlib.closing(open_again()))
         session = stack.enter_context(contextlib.closing(session_of(model)))
         tokens = decode_tokens(session, ids, decode)
-        for _ in range(decode):  # warm, and past the trial of thread counts
+        for _ in range(WARM):
             next(tokens)
         if watched is not None:
             energy["idle_watts"] = _idle_watts(watched, idle_seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -118,14 +119,20 @@ def test_a_counter_counts_the_threads_that_follow() -> None:
         counter = Counter(SOFTWARE, TASK_CLOCK)
     except NoCounter as e:
         pytest.skip(f"no perf events here: {e}")
+    def work() -> None:
+        begin = time.thread_time()
+        while time.thread_time() - begin < 0.05:
+            pass
+
     with counter:
         counter.start()
-        begin = time.thread_time()
-        while time.thread_time() - begin < 0.02:
-            pass
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
         counted = counter.stop()
-        time.sleep(0.02)
-        assert counted >= 0.015e9 and counter.stop() == counted  # nanoseconds of work, none once it was stopped
+        assert counted >= 0.04e9  # nanoseconds of work, all of it the other thread's
+        work()
+        assert counter.stop() == counted
 
 
 def test_a_counter_that_is_not_there_says_why() -> None:

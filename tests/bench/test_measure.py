@@ -117,7 +117,7 @@ def test_row_tells_the_machine(row: dict[str, Any]) -> None:
     for part, key in (("energy", "joules_per_token"), ("hw", "ipc"), ("ipc", "value")):
         assert (row[part][key] is None) == bool(row[part]["reason"])
     assert row["ipc"]["reasoning"] is None and "reasoning factor" in row["ipc"]["reason"] and row["ipc"]["parameters"] == row["result"]["n_params"]
-    assert row["own_state"]["of"].endswith("words.txt") and len(row["own_state"]["phi"]) == TINY.context_length
+    assert row["own_state"]["of"].endswith("words.txt") and len(row["own_state"]["phi"]) == 32
     assert len(row["sustained"]["samples"]) == 1 and not row["sustained"]["interrupted"]
 
 
