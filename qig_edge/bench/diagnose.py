@@ -8,8 +8,9 @@ threads    more threads than cores: they wait for each other.
 memory     decode reads at BOUND or more of what plain reading reaches on a buffer of the model's size: fewer bytes a token is the only way.
            Where weights and cache fit into the last-level cache that ceiling is the cache's, and the rule is named cache.
 compute    decode reads less than BOUND of the ceiling. Where prefill, which reads the weights once for many tokens, is less than AMORTIZED times as
-           fast as decode, arithmetic is what both wait for; else it is waiting (latency, starting and joining threads, small tensors).
-           Instructions a cycle settle it where they were measured: below STALLED the processor waits, at COMPUTING or more it computes.
+           fast as decode with as many tokens in sight, arithmetic is what both wait for; else it is waiting (latency, starting and joining
+           threads, small tensors). Instructions a cycle settle it where they were measured: below STALLED the processor waits, at COMPUTING or
+           more it computes.
 
 Beside the bound, whatever it is:
 depth      decode at the greatest depth reaches less than DEEP of the first one. The part that the bytes of the cache explain is theirs, the rest is
@@ -207,23 +208,24 @@ def _compute(row: Row) -> Finding | None:
         else ""
     )
     do = _other_threads(row)
-    amortized = (
-        prefill["tokens_per_second"]["median"] / decode["tokens_per_second"]["median"] if prefill["fits"] else None
-    )
+    amortized = _amortized(row) if prefill["fits"] else None
     if ipc is not None and ipc < STALLED:
         return Finding("compute", f"Decode waits: {ipc:.2f} instructions a cycle, and no bandwidth limit.{small}", do)
-    if (ipc is not None and ipc >= COMPUTING) or (ipc is None and amortized is not None and amortized < AMORTIZED):
-        why = (
-            f"{ipc:.2f} instructions a cycle"
-            if ipc is not None
-            else f"prefill is only {amortized:.1f} times as fast, though it reads weights once"
-        )
-        return Finding(
-            "compute",
-            f"Decode is bound by arithmetic: {why}.",
-            f"Use faster kernels (--isa auto) or a smaller model. {do}",
-        )
+    why = ""
+    if ipc is not None and ipc >= COMPUTING:
+        why = f"{ipc:.2f} instructions a cycle"
+    elif ipc is None and amortized is not None and amortized < AMORTIZED:
+        why = f"prefill is only {amortized:.1f} times as fast, though it reads weights once for many tokens"
+    if why:
+        return Finding("compute", f"Decode is bound by arithmetic: {why}.", f"A smaller model makes it faster. {do}".strip())
     return Finding("compute", f"Decode is bound by arithmetic and waiting more than by bytes.{small}", do)
+
+
+def _amortized(row: Row) -> float:
+    """Prefill over decode where as many tokens are in sight: at the depth next to half of the prefill's length."""
+    prefill = row["result"]["prefill"]
+    near = min(measured(row), key=lambda d: abs(d["depth"] - prefill["tokens"] / 2))
+    return float(prefill["tokens_per_second"]["median"] / near["tokens_per_second"]["median"])
 
 
 def _other_threads(row: Row) -> str:

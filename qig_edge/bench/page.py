@@ -71,7 +71,7 @@ def _subtitle(row: Row) -> str:
     parts = [
         f"{result['n_params'] / 1e6:.1f} M parameters, {result['file_type']}",
         f"{row.get('backend')} back end, kernels {result['isa']}",
-        f"{result['threads']} threads ({result['threads_batch']} for prefill)",
+        f"{result['threads']} thread{'s' * (result['threads'] > 1)} ({result['threads_batch']} for prefill)",
         f"device {row['device']}",
         f"suite {row['suite']}" if row.get("suite") else "",
         str(row.get("time") or "").replace("T", " ").replace("+00:00", " UTC"),

@@ -81,12 +81,16 @@ def memory(row: Row) -> str:
     items = [(name, size / 2**20, f"{size / 2**20:.1f} MiB") for name, size in parts if size is not None]
     total = row["machine"].get("memory_bytes")
     share = (
-        f" The peak is {result['peak_rss_bytes'] / total:.1%} of this machine's {total / 2**30:.1f} GiB."
+        f" The peak is {_share(result['peak_rss_bytes'] / total)} of this machine's {total / 2**30:.1f} GiB."
         if total and result["peak_rss_bytes"]
         else ""
     )
     note = f"The file is mapped: pages of it count in the peak once they are read.{share}"
     return _figure("Memory", note, bars(items, "MiB", "; ".join(f"{n}: {w}" for n, _, w in items)), [])
+
+
+def _share(part: float) -> str:
+    return f"{part:.1%}" if part >= 0.001 else "less than 0.1%"
 
 
 def sustained(row: Row) -> list[str]:

@@ -106,7 +106,7 @@ def print_report(row: dict[str, Any]) -> None:
         table.add_row(*line)
     console.print(table)
     cpu = f"{machine['cpu']}, {machine['cores']} cores, kernels {result['isa']},"
-    cpu += f" {result['threads']} threads ({result['threads_batch']} for prefill)"
+    cpu += f" {result['threads']} thread{'s' * (result['threads'] > 1)} ({result['threads_batch']} for prefill)"
     console.print(cpu, markup=False, soft_wrap=True)
     for sentence in verdict(row):
         console.print(sentence, markup=False, soft_wrap=True)

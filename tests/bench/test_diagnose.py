@@ -61,6 +61,11 @@ def computing(row: Row) -> None:
     with_share(row, 0.3)["hw"]["ipc"] = 2.8
 
 
+def computing_without_prefill(row: Row) -> None:
+    computing(row)
+    row["result"]["prefill"] = {"tokens": 1 << 20, "fits": False}
+
+
 def arithmetic(row: Row) -> None:
     with_share(row, 0.3)["hw"]["ipc"] = None
     row["result"]["prefill"]["tokens_per_second"] = series(200.0)
@@ -81,8 +86,9 @@ BOUNDS: dict[str, tuple[Callable[[Row], None], str, str]] = {
     "memory": (lambda row: steady(row) and None, "bound by memory bandwidth", "--q4"),
     "cache": (in_cache, "bound by the processor's cache", "--q4"),
     "compute, stalled": (stalled, "waits: 0.40 instructions a cycle", "-t"),
-    "compute, full": (computing, "bound by arithmetic: 2.80 instructions a cycle", "--isa auto"),
-    "compute, by prefill": (arithmetic, "prefill is only 1.3 times as fast", "--isa auto"),
+    "compute, full": (computing, "bound by arithmetic: 2.80 instructions a cycle", "smaller model"),
+    "compute, no prefill": (computing_without_prefill, "2.80 instructions a cycle", "smaller model"),
+    "compute, by prefill": (arithmetic, "prefill is only 1.3 times as fast", "smaller model"),
     "compute, few threads": (few_threads, "arithmetic and waiting more than by bytes", "-t 4"),
 }
 
