@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from qig_edge.bench.measure import machine, machine_state
+from qig_edge.bench.machine import machine, machine_state
 from qig_edge.bench.timing import Test, random_tokens, tests, text_tokens
 from qig_edge.runtime.native import read_bandwidth
 from qig_edge.runtime.opening import OpenedModel, OpenedSession, open_model

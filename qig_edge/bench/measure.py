@@ -1,11 +1,21 @@
 """One measurement: the `qig bench` program as a process of its own, loads with a cold page cache, and the machine they happened on.
 A model that libqig does not run is measured in this process (backends.py).
 
-A row is one JSON object (SCHEMA counts its changes):
-  schema, device, version, commit, time (UTC), machine {...}, state_before, state_after {governor, temperature_c},
-  settings      thresholds changed for this run, by key
-  result        what `qig bench --json` says, raw samples included; null what another engine does not tell,
+A row is one JSON object (SCHEMA counts its changes). What could not be measured is null, with a "reason" beside it where the cause is not plain:
+  schema, kind       5; MEASURED, or PREDICTED where nothing ran
+  suite, interrupted name of the suite; true where Ctrl-C ended the sustained part, which then holds what there was
+  device, profile    name, {name, description}
+  version, commit, time (UTC), machine {...}
+  model_sha256       of the file; of a folder, of the list of its files' hashes (identity.py)
+  backend            native, llama or onnx
+  state_before, state_after   governor, temperature, frequency, throttling, load, memory, swap (machine.py); busy_cores that others took
+  throttling         {throttled: true, false or null, why}
+  settings           thresholds changed for this run, by key
+  result             what `qig bench --json` says, raw samples included; null what another engine does not tell
   load_cold_ms, first_token_cold_ms, first_token_warm_ms   {"median", "samples"} or null where the page cache cannot be dropped
+  energy, hw, ipc    joules a token, instructions a cycle, intelligence per compute (steady.py)
+  own_state          telemetry of the model token by token (own_state.py)
+  sustained          rate, temperature, frequency over time (steady.py); null where the suite has none
 The first-token times are whole runs of `qig generate` (`qig-edge generate` where libqig does not run the model), from the start of the process to its
 end after one token.
 """
@@ -13,12 +23,8 @@ end after one token.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import datetime
 import json
-import mmap
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -28,13 +34,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qig_edge import __version__
-from qig_edge.devices.host import PACKAGE, cpu_info, program_path
+from qig_edge.bench.identity import commit, model_hash
+from qig_edge.bench.machine import busy_cores, machine, machine_state, throttling
+from qig_edge.bench.page_cache import drop_cache
+from qig_edge.bench.timing import random_tokens, text_tokens
+from qig_edge.devices.host import program_path
+from qig_edge.devices.profile import load_profile
 from qig_edge.errors import ConfigError, ModelFileError, RuntimeFault
 
 if TYPE_CHECKING:
-    from qig_edge.runtime.opening import OpenedModel
+    from qig_edge.runtime.opening import OpenedModel, OpenedSession
 
-SCHEMA = 4
+SCHEMA = 5
+MEASURED = "MEASURED"
 COLD_RUNS = 3
 PROMPT = "Once upon a time"
 
@@ -64,9 +76,13 @@ def measure(
     settings: dict[str, str] | None = None,
     text: Path | None = None,
     backend: str = "auto",
+    suite: str | None = None,
+    minutes: float = 0.0,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> dict[str, Any]:
     """Measures a model on this machine and returns the row. progress(done, total, what) is called before each part.
+
+    suite names what was asked for in the row; minutes: of decoding without a pause at the end, which Ctrl-C cuts short without losing the row.
 
     settings change thresholds of the file, by key. text: a file whose tokens are evaluated, again and again, instead of random ones: what a
     model that adapts runs depends on what it reads. The session has as many positions as the largest test needs, whatever the model was
@@ -85,10 +101,13 @@ def measure(
     depths = [0, 1024] if depths is None else depths
     with contextlib.closing(open_again()) as opened:  # a bad file gets its one clear line here, and so do thread counts
         native = isinstance(opened, NativeModel)
+        engine = "native" if native else "onnx" if isinstance(opened, OnnxModel) else "llama"
         file = model / GRAPH if isinstance(opened, OnnxModel) and model.is_dir() else model
         if not native:
             opened.session(n_ctx=1, n_threads=threads, n_threads_batch=threads_batch).close()
-    before = machine_state()
+    tell(0, 3, "hashing")
+    sha256 = model_hash(model, tell)
+    before = {**machine_state(), "busy_cores": busy_cores()}
     tell(0, 3, "cold loads")
     load_cold = _samples(lambda: _cold_open(file, open_again))
     program = [str(program_path())] if native else [sys.executable, "-m", "qig_edge.cli"]
@@ -114,22 +133,65 @@ def measure(
             text=text,
             progress=tell,
         )
+    steadily = _in_process(open_again, result, decode, text, minutes, tell)
+    after = {**machine_state(), "busy_cores": busy_cores()}  # the state first, while the clock is that of work
     tell(3, 3, "done")
+    profile = load_profile(device)
     return {
         "schema": SCHEMA,
+        "kind": MEASURED,
+        "suite": suite,
+        "interrupted": bool(steadily["sustained"] and steadily["sustained"]["interrupted"]),
         "device": device,
+        "profile": {"name": profile.name, "description": profile.description},
         "version": __version__,
         "commit": commit(),
         "time": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "machine": machine(),
+        "model_sha256": sha256,
+        "backend": engine,
         "state_before": before,
-        "state_after": machine_state(),
+        "state_after": after,
+        "throttling": throttling(before, after),
         "settings": settings or {},
         "result": result,
         "load_cold_ms": load_cold,
         "first_token_cold_ms": first_cold,
         "first_token_warm_ms": first_warm,
+        **steadily,
     }
+
+
+def _in_process(
+    open_again: Callable[[], OpenedModel],
+    result: dict[str, Any],
+    decode: int,
+    text: Path | None,
+    minutes: float,
+    tell: Callable[[int, int, str], None],
+) -> dict[str, Any]:
+    """What this process measures itself, with the threads that the result was measured with: costs, the model's own state, the sustained part."""
+    from qig_edge.bench.own_state import LEAST_TOKENS, TOKENS, own_state
+    from qig_edge.bench.steady import costs, intelligence_per_compute, sustained
+
+    def session_of(model: OpenedModel) -> OpenedSession:
+        return model.session(n_ctx=decode, n_threads=result["threads"], n_threads_batch=result["threads_batch"])
+
+    # one after the other: an engine that copies the weights has them once
+    with contextlib.closing(open_again()) as model:
+        ids = text_tokens(model, decode, text) if text else random_tokens(model.info.vocab_size, decode)
+    tell(2, 3, "energy")
+    out: dict[str, Any] = {**costs(open_again, session_of, ids, decode), "ipc": intelligence_per_compute(result), "sustained": None}
+    with contextlib.closing(open_again()) as model:
+        tell(2, 3, "the model's own state")
+        # some models have no positions beyond those that they were trained for; a short suite is to stay short on a slow machine
+        positions = min(TOKENS, model.info.context_length, max(decode, LEAST_TOKENS))
+        with contextlib.closing(model.session(n_ctx=positions, n_threads=result["threads"])) as session:
+            out["own_state"] = own_state(model, session, PROMPT, text)
+        if minutes > 0:
+            with contextlib.closing(session_of(model)) as session:
+                out["sustained"] = sustained(session, ids, decode, minutes, progress=tell)
+    return out
 
 
 def _native_result(
@@ -166,81 +228,6 @@ def _native_result(
     except ValueError:
         raise RuntimeFault(f"{program} printed no JSON: {output[:80]!r}") from None
     return result
-
-
-def drop_cache(path: Path) -> bool:
-    """Asks the system to forget a file's pages and says whether it did (no file system in memory does, no system but Linux is asked)."""
-    if not hasattr(os, "posix_fadvise") or sys.platform != "linux":
-        return False
-    with path.open("rb") as file:
-        os.fsync(file.fileno())  # dirty pages of a file just written would stay
-        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-    return resident_share(path) < 0.05
-
-
-def resident_share(path: Path) -> float:
-    """Share of a file's pages that the page cache holds, in [0, 1]. Linux only."""
-    size = path.stat().st_size
-    if size == 0:
-        return 0.0
-    libc = ctypes.CDLL(None, use_errno=True)
-    pages = -(-size // mmap.PAGESIZE)
-    flags = (ctypes.c_ubyte * pages)()
-    with (
-        path.open("rb") as file,
-        mmap.mmap(file.fileno(), size, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE) as mapped,
-    ):
-        # a private writable map, never written, gives ctypes the address without touching a page
-        anchor = ctypes.c_char.from_buffer(mapped)
-        failed = libc.mincore(ctypes.c_void_p(ctypes.addressof(anchor)), ctypes.c_size_t(size), flags)
-        del anchor
-    if failed:
-        return 1.0
-    return sum(flag & 1 for flag in flags) / pages
-
-
-def machine() -> dict[str, Any]:
-    """What this machine is: system, processor with its features, cores, memory in bytes."""
-    import psutil
-
-    return {
-        "system": platform.system(),
-        "release": platform.release(),
-        "arch": platform.machine(),
-        "cpu": cpu_info()["model"],
-        "cores": cpu_info()["cores"],
-        "features": cpu_info()["features"],
-        "memory_bytes": psutil.virtual_memory().total,
-        "python": platform.python_version(),
-    }
-
-
-def machine_state() -> dict[str, Any]:
-    """What may change under a measurement: frequency governor, temperature in degrees Celsius, load of the last minute; null where unknown."""
-
-    def read(path: str) -> str | None:
-        try:
-            return Path(path).read_text("ascii").strip()
-        except (OSError, ValueError):
-            return None
-
-    temperature = read("/sys/class/thermal/thermal_zone0/temp")
-    return {
-        "governor": read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-        "temperature_c": int(temperature) / 1000 if temperature and temperature.lstrip("-").isdigit() else None,
-        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-    }
-
-
-def commit() -> str | None:
-    """The commit of the source checkout this runs from, marked where files differ from it; None for an installed package."""
-    if not (PACKAGE.parent / ".git").exists():
-        return None
-    command = ["git", "-C", str(PACKAGE.parent), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() or None
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 def _cold_open(file: Path, open_again: Callable[[], OpenedModel]) -> float | None:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from qig_edge.bench.llama_cpp_engine import SETTINGS, LlamaCpp, Setting
-from qig_edge.bench.measure import machine, machine_state
+from qig_edge.bench.machine import machine, machine_state
 from qig_edge.bench.timing import Test, random_tokens, tests, text_tokens
 from qig_edge.errors import ConfigError
 from qig_edge.runtime.native import NativeModel, NativeSession

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import statistics
 from typing import Any
 
-# a decode that reaches this share of the read bandwidth is bound by it
-BOUND = 0.6
+from qig_edge.bench.diagnose import lines as verdict
 
 
 def lines(row: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """(what, median, range of the samples) of each measurement in a row."""
+    """(what, median, range) of each measurement in a row; of a prediction what it has, its interval in place of the range."""
     result = row["result"]
-    out = [("open, warm", f"{result['load_ms']['median']:.2f} ms", _range(result["load_ms"], "ms", 2))]
-    out.append(_cold("open, cold", row["load_cold_ms"]))
-    out.append(_cold("start to first token, cold", row["first_token_cold_ms"]))
-    warm = row["first_token_warm_ms"]
-    out.append(("start to first token, warm", f"{warm['median']:.1f} ms", _range(warm, "ms", 1)))
-    first = result["first_token"]
-    out.append(
-        (f"first token after {first['prompt']}", f"{first['ms']['median']:.1f} ms", _range(first["ms"], "ms", 1))
-    )
+    out = []
+    if load := result.get("load_ms"):
+        out.append(("open, warm", f"{load['median']:.2f} ms", _range(load, "ms", 2)))
+    if row["kind"] == "MEASURED":
+        out.append(_cold("open, cold", row.get("load_cold_ms")))
+        out.append(_cold("start to first token, cold", row.get("first_token_cold_ms")))
+    if warm := row.get("first_token_warm_ms"):
+        out.append(("start to first token, warm", f"{warm['median']:.1f} ms", _range(warm, "ms", 1)))
+    if first := result.get("first_token"):
+        out.append((f"first token after {first['prompt']}", f"{first['ms']['median']:.1f} ms", _range(first["ms"], "ms", 1)))
     prefill = result["prefill"]
     out.append((f"prefill {prefill['tokens']}", *_rate(prefill)))
     for d in result["decode"]:
@@ -41,31 +42,50 @@ def lines(row: dict[str, Any]) -> list[tuple[str, str, str]]:
             f"buffer of {result['bandwidth_buffer_bytes'] / 2**20:.1f} MiB, {result['threads']} threads",
         )
     )
+    return out + _costs(row) + _sustained(row) + _state(row)
+
+
+def _costs(row: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Energy, instructions a cycle, intelligence per compute: the value, or a dash and the reason."""
+    energy, hw, ipc = row.get("energy"), row.get("hw"), row.get("ipc")
+    out: list[tuple[str, str, str]] = []
+    if energy is None or hw is None or ipc is None:
+        return out
+    if energy["joules_per_token"] is None:
+        out.append(("energy a token", "-", energy["reason"]))
+    else:
+        idle = "" if energy["idle_watts"] is None else f" ({energy['idle_watts']:.1f} W idle)"
+        out.append(("energy a token", f"{energy['joules_per_token'] * 1e3:.3g} mJ", f"{energy['watts']:.1f} W{idle}; {energy['source']}"))
+    if hw["ipc"] is None:
+        out.append(("instructions a cycle (hw_ipc)", "-", hw["reason"]))
+    else:
+        out.append(("instructions a cycle (hw_ipc)", f"{hw['ipc']:.2f}", f"{hw['instructions_per_token'] / 1e6:.2f} M instructions a token"))
+    out.append(("intelligence per compute (IPC)", "-" if ipc["value"] is None else f"{ipc['value']:.3g}", ipc["reason"] or ""))
     return out
 
 
-def verdict(row: dict[str, Any]) -> str:
-    """What bounds decoding here and what would make it faster, in words."""
-    result = row["result"]
-    measured = [d for d in result["decode"] if d["fits"]]
-    if not measured:
-        return "No decode test fits the context."
-    shallow, deep = measured[0], measured[-1]
-    share = shallow["ceiling_fraction"]
-    if share is None:
-        text = f"What a token makes {result['isa']} read is not told, so neither is the share of the memory bandwidth."
-    elif share >= BOUND:
-        text = f"Decode is bound by memory: {share:.0%} of what plain reading reaches. Fewer bytes a token (--q4, a smaller model) make it faster."
-    else:
-        text = (
-            f"Decode reaches {share:.0%} of what plain reading reaches: arithmetic and waiting count more than bytes here."
-            + (" A model this small sits in the processor's cache." if result["file_bytes"] < 8 << 20 else "")
-            + " Try other thread counts (-t)."
-        )
-    if deep is not shallow:
-        slower = 1 - deep["tokens_per_second"]["median"] / shallow["tokens_per_second"]["median"]
-        text += f" At depth {deep['depth']} it is {abs(slower):.0%} {'slower' if slower >= 0 else 'faster'}."
-    return text
+def _sustained(row: dict[str, Any]) -> list[tuple[str, str, str]]:
+    run = row.get("sustained")
+    if run is None:
+        return []
+    rates = [s["tokens_per_second"] for s in run["samples"]]
+    if not rates:
+        return [("sustained decode", "-", "interrupted before the first sample")]
+    took = f"{run['samples'][-1]['seconds'] / 60:.1f} of {run['minutes']:g} minutes" + (", INTERRUPTED" if run["interrupted"] else "")
+    kept = "" if run["kept"] is None else f", {run['kept']:.0%} of the first speed kept"
+    middle = f"{statistics.median(rates):.1f} tok/s"
+    return [("sustained decode", middle, f"{min(rates):.1f} to {max(rates):.1f} tok/s, {len(rates)} samples in {took}{kept}")]
+
+
+def _state(row: dict[str, Any]) -> list[tuple[str, str, str]]:
+    before, after, said = row["state_before"], row["state_after"], row["throttling"]
+    heat, governor = [s.get("temperature_c") for s in (before, after)], before.get("governor")
+    out = [("throttled", {None: "-", True: "yes", False: "no"}[said["throttled"]], said["why"])]
+    if None not in heat:
+        out.append(("temperature", f"{heat[1]:.1f} °C", f"{heat[0]:.1f} °C before; {after.get('temperature_sensor')}"))
+    if governor is not None:
+        out.append(("frequency governor", governor, "" if governor == after.get("governor") else f"{after.get('governor')} after"))
+    return out
 
 
 def print_report(row: dict[str, Any]) -> None:
@@ -75,10 +95,10 @@ def print_report(row: dict[str, Any]) -> None:
 
     result, machine = row["result"], row["machine"]
     console = Console(highlight=False)
-    table = Table(
-        title=f"{result['name']}  {result['file_type']}  {result['n_params'] / 1e6:.1f}M parameters",
-        title_justify="left",
-    )
+    title = f"{result['name']}  {result['file_type']}  {result['n_params'] / 1e6:.1f}M parameters"
+    title += "" if row["kind"] == "MEASURED" else f"  {row['kind']}"
+    title += "  INTERRUPTED" if row.get("interrupted") else ""
+    table = Table(title=title, title_justify="left")
     table.add_column("")
     table.add_column("median", justify="right")
     table.add_column("range")
@@ -86,13 +106,16 @@ def print_report(row: dict[str, Any]) -> None:
         table.add_row(*line)
     console.print(table)
     cpu = f"{machine['cpu']}, {machine['cores']} cores, kernels {result['isa']},"
-    cpu += f" {result['threads']} threads ({result['threads_batch']} for prefill)"
+    cpu += f" {result['threads']} thread{'s' * (result['threads'] > 1)} ({result['threads_batch']} for prefill)"
     console.print(cpu, markup=False, soft_wrap=True)
-    console.print(verdict(row), markup=False, soft_wrap=True)
+    for sentence in verdict(row):
+        console.print(sentence, markup=False, soft_wrap=True)
 
 
 def _range(series: dict[str, Any], unit: str, digits: int) -> str:
-    samples = series["samples"]
+    samples = series.get("samples")
+    if not samples:
+        return f"{series['min']:.{digits}f} to {series['max']:.{digits}f} {unit}, PREDICTED"
     return f"{min(samples):.{digits}f} to {max(samples):.{digits}f} {unit}, {len(samples)} samples"
 
 

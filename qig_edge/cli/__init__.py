@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "generate": ("qig_edge.cli.generate", "Continue a text."),
     "info": ("qig_edge.cli.info", "Show what a model file or a preset holds."),
     "bench": ("qig_edge.cli.bench", "Measure a model on this machine, or check it on an emulated device."),
+    "diagnose": ("qig_edge.cli.diagnose", "Say what bounds a model here and what to change."),
     "build": ("qig_edge.cli.build", "Build the qig program for a device."),
     "eval": ("qig_edge.cli.eval", "Evaluate a model on graded problems, and its own state with it."),
     "train": ("qig_edge.cli.train", "Train a model from text."),

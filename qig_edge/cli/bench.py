@@ -31,12 +31,23 @@ def command(
     ] = None,
     threads: opt.Threads = 0,
     threads_batch: opt.ThreadsBatch = 0,
-    prefill: Annotated[int, typer.Option(min=1, max=1 << 20, help="Tokens of the prefill test.")] = 512,
-    decode: Annotated[int, typer.Option(min=1, max=1 << 20, help="Tokens of each decode test.")] = 128,
+    suite: Annotated[
+        str, typer.Option(metavar="NAME", help="What to measure: quick, standard, long-context or sustained; other options override single values.")
+    ] = "standard",
+    prefill: Annotated[int | None, typer.Option(min=1, max=1 << 20, help="Tokens of the prefill test. [standard: 512]")] = None,
+    decode: Annotated[int | None, typer.Option(min=1, max=1 << 20, help="Tokens of each decode test. [standard: 128]")] = None,
     depths: Annotated[
-        str, typer.Option(metavar="N,N,..", help="Positions already in the cache when decoding.")
-    ] = "0,1024",
-    repeat: Annotated[int, typer.Option(min=1, max=1000, help="Samples of each test.")] = 5,
+        str | None, typer.Option(metavar="N,N,..", help="Positions already in the cache when decoding. [standard: 0,1024]")
+    ] = None,
+    repeat: Annotated[int | None, typer.Option(min=1, max=1000, help="Samples of each test. [standard: 5]")] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=10080,
+            help="Then decode without a pause for so long and sample speed, temperature, clock; Ctrl-C keeps what there is. [sustained: 10]",
+        ),
+    ] = None,
     text: Annotated[
         Path | None,
         typer.Option(
@@ -74,8 +85,24 @@ def command(
     isa: opt.Isa = "auto",
     backend: opt.Backend = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object with the raw samples.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Instead of the table: a line a test, comma-separated.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--md", help="Instead of the table: one in Markdown.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Write a page with plots to this file too; it needs nothing besides.")] = None,
+    results: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(
+            "--compare",
+            metavar="A B",
+            help="Instead of measuring: two files that --json wrote, test by test, and whether B is faster, as far as the samples tell.",
+        ),
+    ] = None,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Of --compare: also where machine, its state, threads or model differ; says so on top.")
+    ] = False,
 ) -> None:
-    """Measure a model on this machine: load, first token, prefill, decode, memory, and the share of the memory bandwidth that decode reaches.
+    """Measure a model on this machine: load, first token, prefill, decode, memory, energy, and the share of the memory bandwidth that decode reaches.
+
+    Exit code 130 where Ctrl-C ended the sustained part: what was measured is printed all the same, marked as interrupted.
 
     With --device of another machine: build its program, run it under emulation and compare its text with this machine's. Speed is not measured
     then; the exit code is 1 where the texts differ.
@@ -83,12 +110,26 @@ def command(
     import json
 
     from qig_edge.bench.measure import measure, parse_depths
+    from qig_edge.bench.suite import load_suite
+    from qig_edge.cli.bench_output import Output, only_comparing, print_comparison
     from qig_edge.cli.progress import Steps
     from qig_edge.devices.profile import load_profile
     from qig_edge.errors import ConfigError
     from qig_edge.runtime.assets import model_path
 
-    profile, positions = load_profile(device), parse_depths(depths)
+    shown = Output(as_json, as_csv, as_markdown, html)
+    if results is not None:
+        only_comparing(model, random, html, as_csv or as_markdown)
+        print_comparison(results, anyway, as_json)
+        return
+    if anyway:
+        raise ConfigError("--anyway belongs to --compare A B")
+    profile, positions = load_profile(device), parse_depths(depths) if depths is not None else None
+    chosen = load_suite(suite, prefill=prefill, decode=decode, depths=positions, repeat=repeat, minutes=minutes)
+    if (draft or peer is not None or beside or not profile.is_host) and (shown.needs_row or chosen.minutes):
+        raise ConfigError(
+            "--csv, --md, --html, --minutes and the sustained suite measure one model: they go without --draft, --peer, --beside and --device"
+        )
     if random is not None and model is not None:
         raise ConfigError("--random makes a model: it goes without MODEL")
     if trained is not None and random is None:
@@ -122,10 +163,10 @@ def command(
             found = by_turns(
                 [path, *map(model_path, beside)],
                 threads=threads,
-                prefill=prefill,
-                decode=decode,
-                depths=positions,
-                repeat=repeat,
+                prefill=chosen.prefill,
+                decode=chosen.decode,
+                depths=chosen.depths,
+                repeat=chosen.repeat,
                 progress=steps,
             )
             print(json.dumps(found) if as_json else "\n".join(table(found)))
@@ -144,10 +185,10 @@ def command(
                 path,
                 peer_model,
                 threads=threads,
-                prefill=prefill,
-                decode=decode,
-                depths=positions,
-                repeat=repeat,
+                prefill=chosen.prefill,
+                decode=chosen.decode,
+                depths=chosen.depths,
+                repeat=chosen.repeat,
                 isa=isa,
                 settings=changed,
                 text=text,
@@ -165,14 +206,16 @@ def command(
                 device=device,
                 threads=threads,
                 threads_batch=threads_batch,
-                prefill=prefill,
-                decode=decode,
-                depths=positions,
-                repeat=repeat,
+                prefill=chosen.prefill,
+                decode=chosen.decode,
+                depths=chosen.depths,
+                repeat=chosen.repeat,
                 isa=isa,
                 settings=changed,
                 text=text,
                 backend=backend,
+                suite=suite,
+                minutes=chosen.minutes,
                 progress=steps,
             )
     if not profile.is_host:
@@ -184,12 +227,10 @@ def command(
             print_check(checked)
         if not checked["same_text"]:
             raise typer.Exit(1)
-    elif as_json:
-        print(json.dumps(row))
     else:
-        from qig_edge.bench.report import print_report
-
-        print_report(row)
+        shown.show(row)
+        if row["interrupted"]:
+            raise typer.Exit(130)
 
 
 def _check_peer(peer: str | None, peer_model: Path | None, other: bool) -> None:

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from qig_edge.bench import measure as measure_module
-from qig_edge.bench.measure import drop_cache, measure, parse_depths, resident_share
+from qig_edge.bench.measure import measure, parse_depths
+from qig_edge.bench.page_cache import drop_cache, resident_share
 from qig_edge.bench.random_model import _vocabulary, matrices, random_model, write_random
-from qig_edge.bench.report import lines, print_report, verdict
+from qig_edge.bench.report import lines, print_report
 from qig_edge.config import ModelConfig, preset_model
 from qig_edge.convert.names import tensor_names
 from qig_edge.errors import ConfigError, ModelFileError, RuntimeFault
@@ -49,6 +50,8 @@ def row(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         repeat=2,
         settings={"gate.margin": "3"},
         text=words,
+        suite="mine",
+        minutes=0.001,
         progress=lambda done, total, what: told.append((done, total, what)),
     )
     assert told[0][0] == 0 and told[-1][0] == told[-1][1]
@@ -59,7 +62,7 @@ def test_row(row: dict[str, Any]) -> None:
     assert json.loads(json.dumps(row)) == row
     result = row["result"]
     assert (
-        row["schema"] == 4
+        row["schema"] == 5
         and row["settings"] == {"gate.margin": "3"}
         and row["device"] == "laptop"
         and row["machine"]["cores"] >= 1
@@ -105,20 +108,24 @@ def test_report_tells_what_was_left_out(row: dict[str, Any]) -> None:
     assert middle == "12.5%" and "50.0% sketched (0.04 MB), 2.5% of the values; 1.75 times" in detail and "1.50 to 2.00" in detail
 
 
-def changed(row: dict[str, Any], share: float) -> dict[str, Any]:
-    other: dict[str, Any] = json.loads(json.dumps(row))
-    other["result"]["decode"][0]["ceiling_fraction"] = share
-    return other
+def test_row_tells_the_machine(row: dict[str, Any]) -> None:
+    assert row["kind"] == "MEASURED" and row["backend"] == "native" and row["suite"] == "mine" and not row["interrupted"]
+    assert len(row["model_sha256"]) == 64 and int(row["model_sha256"], 16)
+    assert row["profile"]["name"] == "laptop" and row["throttling"]["throttled"] in (True, False, None) and row["throttling"]["why"]
+    for when in ("state_before", "state_after"):
+        assert {"governor", "temperature_c", "frequency_mhz", "throttle", "load", "busy_cores"} <= set(row[when])
+    for part, key in (("energy", "joules_per_token"), ("hw", "ipc"), ("ipc", "value")):
+        assert (row[part][key] is None) == bool(row[part]["reason"])
+    assert row["ipc"]["reasoning"] is None and "reasoning factor" in row["ipc"]["reason"] and row["ipc"]["parameters"] == row["result"]["n_params"]
+    assert row["own_state"]["of"].endswith("words.txt") and len(row["own_state"]["phi"]) == 32
+    assert len(row["sustained"]["samples"]) == 1 and not row["sustained"]["interrupted"]
 
 
-def test_verdict(row: dict[str, Any]) -> None:
-    assert "bound by memory: 83%" in verdict(changed(row, 0.83))
-    assert "reaches 20%" in verdict(changed(row, 0.2)) and "thread counts" in verdict(changed(row, 0.2))
+def test_no_decode_test_fits(row: dict[str, Any]) -> None:
     nothing: dict[str, Any] = json.loads(json.dumps(row))
     for test in nothing["result"]["decode"]:
         test["fits"] = False
     nothing["load_cold_ms"] = None
-    assert "No decode test" in verdict(nothing)
     assert ("open, cold", "-", "the page cache cannot be dropped here") in lines(nothing)
 
 
