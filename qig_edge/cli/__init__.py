@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "diagnose": ("qig_edge.cli.diagnose", "Say what bounds a model here and what to change."),
     "build": ("qig_edge.cli.build", "Build the qig program for a device."),
     "eval": ("qig_edge.cli.eval", "Evaluate a model on graded problems, and its own state with it."),
+    "ipc": ("qig_edge.cli.ipc", "Intelligence per compute of a model, or of two."),
     "train": ("qig_edge.cli.train", "Train a model from text."),
     "ablate": ("qig_edge.cli.ablate", "Measure what each component of a model is worth."),
     "convert": ("qig_edge.cli.convert", "Convert a checkpoint to GGUF or ONNX."),

@@ -53,6 +53,17 @@ class Options:
 
 
 @dataclasses.dataclass(frozen=True)
+class Scored:
+    """One problem's result, for what is computed over many (ipc.py). group: family or task; level: of difficulty, larger is harder; chance: of a
+    lucky guess."""
+
+    group: str
+    level: int
+    chance: float
+    right: bool
+
+
+@dataclasses.dataclass(frozen=True)
 class Table:
     """A table for a terminal: cells are text, the first column is the row's name."""
 

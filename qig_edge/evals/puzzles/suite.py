@@ -17,16 +17,17 @@ from qig_edge.evals.puzzles.problem import Problem
 from qig_edge.evals.puzzles.score import Scores, score
 from qig_edge.evals.puzzles.state import CLAIMS, COVERAGES, state_metrics
 from qig_edge.evals.statistics import Proportion
-from qig_edge.evals.suites import Options, Table
+from qig_edge.evals.suites import Options, Scored, Table
 from qig_edge.runtime.backend import Backend, Sampling
 
 
 @dataclasses.dataclass(frozen=True)
 class Puzzles:
-    """Scores over every problem; the state over those that were asked, with their answers. n_ctx in tokens."""
+    """Scores over every problem, and each one's result; the state over those that were asked, with their answers. n_ctx in tokens."""
 
     seed: int
     scores: Scores
+    scored: list[Scored]
     asked: list[Problem]
     answers: list[Answer]
     n_ctx: int
@@ -151,7 +152,8 @@ def run(backend: Backend, options: Options) -> Puzzles:
             options.progress(i + 1, len(chosen))
         if not asked:
             raise ConfigError(f"none of {len(chosen)} problems fits this model's context of {session.n_ctx} tokens")
-        return Puzzles(options.seed, score(chosen, right), asked, answers, session.n_ctx)
+        scored = [Scored(p.family, p.level, p.chance, ok) for p, ok in zip(chosen, right, strict=True)]
+        return Puzzles(options.seed, score(chosen, right), scored, asked, answers, session.n_ctx)
     finally:
         session.close()
 

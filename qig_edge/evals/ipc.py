@@ -1,0 +1,185 @@
+"""Intelligence per compute:
+
+    IPC = (reasoning x adaptability) / (parameters x compute time)
+
+reasoning      at most 1: (accuracy - chance) / (1 - chance), the mean over the families of problems (or tasks). IPC is undefined where the lower
+               end of its 95% interval is not above 0: such a score cannot be told from guessing, and no quotient of it means anything
+adaptability   in [0, 1]: 1 - (easy - hard) / easy, with easy and hard the same score on the easiest and the hardest level; 1 where the hardest is no
+               worse. Undefined where the easiest is not above 0, or there is one level only
+parameters     millions, those that are stored, whether a token reads them or not
+compute time   seconds a decoded token, on the machine and at the depth that it was timed on
+
+The unit is 1 / (million parameters x second). What it cannot tell: it compares two models on one machine and one set of problems; a value by itself
+says nothing. It rewards a small model for being small as much as for being right, in proportion, which need not be anybody's trade. A model that is
+equally bad at everything is called adaptable. Time is that of one sequence on a machine at rest, not of many at once.
+
+Intervals are of a bootstrap: problems are drawn anew within nothing but the whole set, both models on the same draw; rounds of timing likewise, in
+which the two lay next to each other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from qig_edge.evals.suites import Scored
+
+DRAWS = 4000
+TAIL = 2.5  # percent at each end of an interval
+FACTORS = ("reasoning", "adaptability", "parameters_millions", "seconds_per_token")
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """A value and its 95% interval; None: undefined. An end of the interval may be infinite."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+    def to_dict(self) -> dict[str, float | None]:
+        """JSON has no infinity: such an end is None."""
+        return {k: v if v is None or math.isfinite(v) else None for k, v in dataclasses.asdict(self).items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Ipc:
+    """IPC of a model and its four factors; why: the reason where it is undefined."""
+
+    factors: dict[str, Estimate]
+    value: Estimate
+    why: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**{name: f.to_dict() for name, f in self.factors.items()}, "ipc": self.value.to_dict(), "why": self.why}
+
+
+@dataclasses.dataclass(frozen=True)
+class Compared:
+    """Two models: each by itself, and the first over the second of every factor, with the factors as IPC uses them (less time is more)."""
+
+    models: tuple[Ipc, Ipc]
+    ratios: dict[str, Estimate]
+    ratio: Estimate
+    why: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "models": [m.to_dict() for m in self.models],
+            "ratios": {**{name: r.to_dict() for name, r in self.ratios.items()}, "ipc": self.ratio.to_dict()},
+            "why": self.why,
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """A model's results. scored: one a problem; parameters: how many; seconds: of a decoded token, one a round of timing."""
+
+    scored: Sequence[Scored]
+    parameters: int
+    seconds: Sequence[float]
+
+
+def measure(subject: Subject, seed: int = 0) -> Ipc:
+    """IPC of one model. Raises ValueError without problems or rounds."""
+    drawn = _Drawn(subject, *_draws(subject, seed))
+    return drawn.ipc
+
+
+def compare(first: Subject, second: Subject, seed: int = 0) -> Compared:
+    """The first model over the second. Raises ValueError where the two did not have the same problems and as many rounds."""
+    asked = [[(s.group, s.level, s.chance) for s in subject.scored] for subject in (first, second)]
+    if asked[0] != asked[1] or len(first.seconds) != len(second.seconds):
+        raise ValueError("two models are compared on the same problems and in the same rounds")
+    draws = _draws(first, seed)
+    a, b = _Drawn(first, *draws), _Drawn(second, *draws)
+    ratios = {
+        "reasoning": _ratio(a.reasoning, b.reasoning),
+        "adaptability": _ratio(a.adaptability, b.adaptability),
+        "parameters_millions": _ratio(np.full(1, 1 / first.parameters), np.full(1, 1 / second.parameters)),
+        "seconds_per_token": _ratio(1 / a.seconds, 1 / b.seconds),
+    }
+    why = next((f"{which} model: {m.ipc.why}" for which, m in (("first", a), ("second", b)) if m.ipc.why), None)
+    if why:
+        undefined = Estimate(None, None, None)
+        ratios |= {name: undefined for name in ("reasoning", "adaptability")}
+        return Compared((a.ipc, b.ipc), ratios, undefined, why)
+    return Compared((a.ipc, b.ipc), ratios, _ratio(a.product, b.product), None)
+
+
+class _Drawn:
+    """Factors of a model: [0] as measured, then of each draw."""
+
+    def __init__(self, subject: Subject, counts: np.ndarray, rounds: np.ndarray) -> None:
+        scored = subject.scored
+        above = np.array([(s.right - s.chance) / (1 - s.chance) for s in scored])
+        groups, levels = np.array([s.group for s in scored]), np.array([s.level for s in scored])
+        self.reasoning = _score(above, groups, counts)
+        self.adaptability = np.full(len(counts), np.nan)
+        if levels.min() < levels.max():
+            easy, hard = (_score(above * (levels == n), groups, counts, levels == n) for n in (levels.min(), levels.max()))
+            with np.errstate(divide="ignore", invalid="ignore"):
+                self.adaptability = np.where(easy > 0, np.clip(hard / easy, 0, 1), np.nan)
+        self.seconds = np.median(np.asarray(subject.seconds)[rounds], -1)
+        self.product = self.reasoning * self.adaptability / (subject.parameters / 1e6 * self.seconds)
+        parameters = subject.parameters / 1e6
+        factors = {
+            "reasoning": _estimate(self.reasoning),
+            "adaptability": _estimate(self.adaptability),
+            "parameters_millions": Estimate(parameters, parameters, parameters),
+            "seconds_per_token": _estimate(self.seconds),
+        }
+        low = factors["reasoning"].low
+        why = None
+        if low is None or low <= 0:
+            why = "reasoning cannot be told from chance"
+        elif factors["adaptability"].value is None:
+            why = "adaptability is undefined: " + ("one level only" if levels.min() == levels.max() else "the easiest level is at chance")
+        self.ipc = Ipc(factors, Estimate(None, None, None) if why else _estimate(self.product), why)
+
+
+def _draws(subject: Subject, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """How often each problem is in a draw [DRAWS + 1, problems], and which rounds are [DRAWS + 1, rounds]; the first row is the measurement."""
+    n, rounds = len(subject.scored), len(subject.seconds)
+    if not n or not rounds:
+        raise ValueError("there are no problems or no rounds")
+    rng = np.random.default_rng(seed)
+    counts = rng.multinomial(n, np.full(n, 1 / n), DRAWS)
+    which = rng.integers(0, rounds, (DRAWS, rounds))
+    return np.vstack([np.ones((1, n), counts.dtype), counts]), np.vstack([np.arange(rounds), which])
+
+
+def _score(above: np.ndarray, groups: np.ndarray, counts: np.ndarray, among: np.ndarray | None = None) -> np.ndarray:
+    """Mean over groups of the mean of what is above chance, [draws]; a group that a draw lacks counts in no mean of it."""
+    parts = []
+    for group in np.unique(groups):
+        mine = (groups == group) & (True if among is None else among)
+        if not mine.any():
+            continue
+        weight = counts[:, mine].sum(-1)
+        parts.append(np.where(weight > 0, counts[:, mine] @ above[mine] / np.maximum(weight, 1), np.nan))
+    means = np.stack(parts)
+    there = np.isfinite(means).sum(0)
+    return np.where(there > 0, np.nansum(means, 0) / np.maximum(there, 1), np.nan)
+
+
+def _estimate(values: np.ndarray) -> Estimate:
+    """Draws that are undefined count at both ends: they are the worst that could be."""
+    first, draws = float(values[0]), values[1:]
+    if math.isnan(first):
+        return Estimate(None, None, None)
+    if not len(draws):
+        return Estimate(first, first, first)
+    low = np.percentile(np.where(np.isnan(draws), -np.inf, draws), TAIL, method="inverted_cdf")
+    high = np.percentile(np.where(np.isnan(draws), np.inf, draws), 100 - TAIL, method="inverted_cdf")
+    return Estimate(first, float(low), float(high))
+
+
+def _ratio(a: np.ndarray, b: np.ndarray) -> Estimate:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return _estimate(np.where(b > 0, a / b, np.nan))
