@@ -11,7 +11,6 @@ llama.cpp: they may depend on how a text is split into calls and on the number o
 
 from __future__ import annotations
 
-import contextlib
 import os
 import weakref
 from collections.abc import Sequence
@@ -19,12 +18,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qig_edge.errors import ConfigError, ModelFileError, RuntimeFault
-from qig_edge.runtime import sampler
-from qig_edge.runtime.backend import ROLES, ContextFull, Sampling, Telemetry
+from qig_edge.runtime.backend import ROLES, Telemetry
 from qig_edge.runtime.gguf_keys import architecture
 from qig_edge.runtime.llama_library import complaint, library
 from qig_edge.runtime.llama_vocabulary import Vocabulary
 from qig_edge.runtime.native import ModelInfo
+from qig_edge.runtime.timeline import Timeline
 
 if TYPE_CHECKING:
     import numpy as np
@@ -157,13 +156,14 @@ class LlamaModel:
         return session
 
 
-class LlamaSession:
+class LlamaSession(Timeline):
     """One mutable timeline of a LlamaModel; belongs to one thread at a time. Made by LlamaModel.session()."""
 
     def __init__(self, model: LlamaModel, n_ctx: int, n_threads: int, n_threads_batch: int) -> None:
         import numpy as np
 
-        self.model, self.n_ctx, self._lib = model, n_ctx, model.lib
+        super().__init__(n_ctx, model.info.vocab_size, STEP)
+        self.model, self._lib = model, model.lib
         self.n_threads, self.n_threads_batch = n_threads, n_threads_batch
         self._context: Any = None
         lib = self._lib
@@ -177,23 +177,7 @@ class LlamaSession:
             raise RuntimeFault(f"{model.path}: llama.cpp makes no context of {n_ctx} positions{complaint()}")
         self._memory = lib.llama_get_memory(self._context)
         self._batch = lib.llama_batch_init(STEP, 0, 1)
-        self._history = np.zeros(n_ctx, np.int32)
         self._told = np.full((n_ctx, 3), np.nan)  # surprise, confidence, and the running mean of surprise
-        self._pos = 0
-        self._logits: np.ndarray | None = None
-        self._sampling = Sampling.greedy()
-        self._random = sampler.seeded(0)
-        self._random_at = {0: self._random}  # by position
-
-    @property
-    def pos(self) -> int:
-        """Tokens evaluated so far."""
-        return self._pos
-
-    @property
-    def tokens(self) -> np.ndarray:
-        """int32[pos], a copy of the history."""
-        return self._history[: self._pos].copy()
 
     @property
     def cache_bytes(self) -> int:
@@ -206,41 +190,6 @@ class LlamaSession:
         if context is not None:
             self._lib.llama_batch_free(self._batch)
             self._lib.llama_free(context)
-
-    def __enter__(self) -> LlamaSession:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    def eval(self, tokens: Sequence[int] | np.ndarray) -> None:
-        """Evaluates tokens after the present position. Raises ContextFull where they do not fit, RuntimeFault for no tokens or a token that
-        there is not; then nothing was evaluated."""
-        self._evaluate(self._checked(tokens), None)
-
-    def eval_all(self, tokens: Sequence[int] | np.ndarray) -> np.ndarray:
-        """As eval, and returns every row of logits: float32[n, vocab]."""
-        import numpy as np
-
-        rows: list[np.ndarray] = []
-        self._evaluate(self._checked(tokens), rows)
-        return np.concatenate(rows)
-
-    def logits(self) -> np.ndarray:
-        """float32[vocab] after the last token, not to be written to."""
-        if self._logits is None:
-            raise RuntimeFault("there are no logits before the first eval")
-        return self._logits
-
-    def set_sampler(self, sampling: Sampling) -> None:
-        """Sets how sample() draws and seeds it anew."""
-        self._sampling = sampling
-        self._random = self._random_at[self._pos] = sampler.seeded(sampling.seed)
-
-    def sample(self) -> int:
-        """A token drawn from the last logits; it is not evaluated."""
-        token, self._random = sampler.draw(self._sampling, self.logits(), self._history[: self._pos], self._random)
-        return token
 
     def telemetry(self, pos: int) -> Telemetry:
         """The record of the token at position pos: surprise and confidence; the rest is constant or not told. Raises RuntimeFault where there
@@ -265,69 +214,28 @@ class LlamaSession:
     def rollback(self, pos: int) -> None:
         """Forgets everything from position pos on, sampler state and telemetry included. The token before it is evaluated again, or, with a
         model whose memory cannot be cut, all that stand before."""
-        if not 0 <= pos <= self._pos:
-            raise RuntimeFault(f"cannot roll back to {pos}: the session is at {self._pos}")
-        self._random = self._random_at[max(p for p in self._random_at if p <= pos)]
-        if pos == self._pos:
+        if not self._checked_rollback(pos):
             return
         random, told = self._random, self._told[:pos].copy()
         self._random_at = {p: r for p, r in self._random_at.items() if p < pos}
         again = max(0, pos - 1)
         if again and not self._lib.llama_memory_seq_rm(self._memory, 0, again, -1):
             again = 0
-        self._restart(again, self._history[again:pos].copy())
+        ids = self._history[again:pos].copy()
+        if not again:
+            self._clear()
+        self._again(again, ids)
         self._told[:pos] = told
         self._random = self._random_at[pos] = random
 
-    def slide(self, n_keep: int, n_tail: int) -> None:
-        """Keeps the first n_keep and the last n_tail tokens and evaluates them anew; the sampler's random numbers go on."""
-        import numpy as np
+    @property
+    def _closed(self) -> bool:
+        return self._context is None
 
-        if n_keep < 0 or n_tail < 0 or n_keep + n_tail > self._pos:
-            raise RuntimeFault(f"cannot keep {n_keep} + {n_tail} of {self._pos} tokens")
-        ids = np.concatenate((self._history[:n_keep], self._history[self._pos - n_tail : self._pos]))
-        self._random_at = {0: self._random}
-        self._restart(0, ids)
-
-    def _restart(self, pos: int, ids: np.ndarray) -> None:
-        """Stands at pos, then evaluates ids."""
-        if pos == 0:
-            self._lib.llama_memory_clear(self._memory, True)
-        self._pos, self._logits = pos, None
-        if len(ids):
-            self._evaluate(ids, None)
-
-    def _checked(self, tokens: Sequence[int] | np.ndarray) -> np.ndarray:
-        import numpy as np
-
-        if self._context is None:
-            raise RuntimeFault("the session is closed")
-        try:
-            ids = np.array([int(t) for t in tokens], np.int64)
-        except (TypeError, ValueError) as e:
-            raise RuntimeFault(f"tokens must be integers: {e}") from None
-        if not len(ids):
-            raise RuntimeFault("there are no tokens to evaluate")
-        bad = (ids < 0) | (ids >= self.model.info.vocab_size)
-        if bad.any():
-            raise RuntimeFault(f"token = {ids[bad.argmax()]} must be in [0, {self.model.info.vocab_size})")
-        if self._pos + len(ids) > self.n_ctx:
-            raise ContextFull(f"no room for {len(ids)} tokens: {self._pos} of {self.n_ctx} positions are taken")
-        return ids
-
-    def _evaluate(self, ids: np.ndarray, rows: list[np.ndarray] | None) -> None:
-        start = self._pos
-        try:
-            for at in range(0, len(ids), STEP):
-                self._pass(ids[at : at + STEP], rows)
-        except RuntimeFault:
-            if self._pos > start:
-                with contextlib.suppress(RuntimeFault):
-                    self.rollback(start)
-            raise
+    def _clear(self) -> None:
+        self._lib.llama_memory_clear(self._memory, True)
 
     def _pass(self, ids: np.ndarray, rows: list[np.ndarray] | None) -> None:
-        """One call of llama.cpp: the last token's logits, or with rows all of them."""
         import numpy as np
 
         n, pos, batch = len(ids), self._pos, self._batch
@@ -350,9 +258,7 @@ class LlamaSession:
         self._observe(ids, pos, found if made == n else None, found[-1])
         self._logits = found[-1]
         self._logits.flags.writeable = False
-        self._history[pos : pos + n] = ids
-        self._pos = pos + n
-        self._random_at[self._pos] = self._random
+        self._advance(ids)
 
     def _observe(self, ids: np.ndarray, pos: int, rows: np.ndarray | None, last: np.ndarray) -> None:
         """Surprise and confidence of tokens that came at pos, as docs/formats.md has them: of all where their logits are there (rows), else the
