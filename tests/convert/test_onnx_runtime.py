@@ -146,7 +146,7 @@ def test_slide_is_a_fresh_session(model: OnnxModel) -> None:
 
 def test_what_does_not_go(model: OnnxModel) -> None:
     with model.session(n_ctx=8) as session:
-        with pytest.raises(RuntimeFault, match="nothing to sample from"):
+        with pytest.raises(RuntimeFault, match="no logits before the first eval"):
             session.sample()
         session.eval([5, 6, 7])
         for tokens, error, message in (
