@@ -1,6 +1,7 @@
 """Cycles of the ARM kernels' inner loops, predicted without an ARM machine: nothing here runs them.
 
-    python kernels/tools/arm_cycles.py        prints the table of docs/kernels.md; needs ziglang and llvm-mca 17 or newer
+    python kernels/tools/arm_cycles.py          prints the table of docs/kernels.md; needs ziglang and llvm-mca 17 or newer
+    python kernels/tools/arm_cycles.py --toml   prints the rows of engine libqig in qig_edge/bench/kernels.toml
 
 Each kernel is compiled as for its processor, its loops are found in the assembly (the shortest way round that does the work: no odd sizes),
 and two predictions are made of each: llvm-mca's, and the bound that the Cortex-A72's instruction throughputs (A72_PIPES) set, in which waiting for
@@ -44,7 +45,10 @@ class Processor:
 A72 = Processor("Cortex-A72", "cortex_a72-aes-sha2", "cortex-a72", "the Cortex-A57's model")
 A76 = Processor("Cortex-A76", "cortex_a76", "neoverse-n1", "the Neoverse N1's model")
 A710 = Processor("Cortex-A710", "cortex_a710", "neoverse-n2", "the Neoverse N2's model")
+A53 = Processor("Cortex-A53", "cortex_a53-aes-sha2", "cortex-a53", "its own model")
 PROCESSORS = {"neon": A72, "neon_dotprod": A76, "neon_i8mm": A710}
+# Instruction sets of a processor, the best last: a loop that the best has not is the plain one, compiled for that processor all the same.
+SETS = {A72: ("neon",), A76: ("neon", "neon_dotprod"), A53: ("neon",)}
 SOURCES = ("matmul_quantized.c", "overlap.c", "mix.c", "score.c")
 
 # Goals: cycles per 32 weights of a matrix-vector product at most; multiply-accumulates a cycle of a matrix product at least.
@@ -307,16 +311,15 @@ def a72_pipes(line: str) -> dict[str, float]:
     return {"I": 0 if BRANCH.match(line) else 1}
 
 
-def table() -> list[Row]:
-    """Every row, predicted. Raises DeviceError where a kernel's loops are not found: a change of its code has to be followed here."""
+def loops(isa: str, processor: Processor) -> list[Row]:
+    """The rows of one instruction set on a processor, predicted. Raises DeviceError where a kernel's loops are not found: a change of its code has to
+    be followed here."""
     tool, _ = mca()
-    lists = cmake_lists(KERNELS / "cmake")
     rows: list[Row] = []
-    for source, flags in source_flags(lists, "aarch64").items():
-        isa = source.split("/")[2] if source.count("/") == 3 else ""
-        if isa not in PROCESSORS or not source.endswith(SOURCES):
+    for source, flags in source_flags(cmake_lists(KERNELS / "cmake"), "aarch64").items():
+        if (source.split("/")[2] if source.count("/") == 3 else "") != isa or not source.endswith(SOURCES):
             continue
-        for f in functions(assembly(source, flags, PROCESSORS[isa])):
+        for f in functions(assembly(source, flags, processor)):
             name = re.fullmatch(rf"qig_(\w+)__{isa}", f.name)
             if not name or name[1] not in READERS:
                 continue
@@ -325,10 +328,25 @@ def table() -> list[Row]:
                 raise DeviceError(f"{source}: no loop of {f.name} was recognised")
             rows += found
     for row in rows:
-        row.cycles = predict(row.loop, tool, PROCESSORS[row.isa])
-        if PROCESSORS[row.isa] is A72:
+        row.cycles = predict(row.loop, tool, processor)
+        if processor is A72:
             row.bound, row.limit = a72_bound(row.loop)
-    return sorted(rows, key=lambda r: (list(PROCESSORS).index(r.isa), list(READERS).index(r.kernel), r.columns))
+    return sorted(rows, key=lambda r: (list(READERS).index(r.kernel), r.columns))
+
+
+def table() -> list[Row]:
+    """Every row of docs/kernels.md."""
+    return [row for isa, processor in PROCESSORS.items() for row in loops(isa, processor)]
+
+
+def toml(processor: Processor) -> str:
+    """A processor's rows as qig_edge/bench/kernels.toml has them."""
+    cycles = {(r.kernel, r.columns): f"{r.cycles / r.units:.1f}" for isa in SETS[processor] for r in loops(isa, processor)}
+    products = {kind: f"[{cycles[f'matmul_{kind}', 1]}, {cycles[f'matmul_{kind}', 4]}]" for kind in ("q4_0", "q8_0")}
+    lines = ["[[kernels]]", f'processor = "{processor.name}"', 'engine = "libqig"', f'source = "llvm-mca, {processor.note}"']
+    lines.append("weights = { " + ", ".join(f"{kind} = {pair}" for kind, pair in products.items()) + " }")
+    lines += [f"{name} = {cycles[kernel, 1]}" for name, kernel in (("key", "overlap_i8"), ("value", "mix_i8"), ("score", "score"))]
+    return "\n".join(lines) + "\n"
 
 
 def markdown() -> str:
@@ -362,6 +380,6 @@ def rows_with_goals(rows: list[Row]) -> list[str]:
 
 if __name__ == "__main__":
     try:
-        print(markdown(), end="")
+        print("\n".join(toml(p) for p in SETS) if sys.argv[1:] == ["--toml"] else markdown(), end="")
     except (DeviceError, MissingExtra) as e:
         sys.exit(f"error: {e}")

@@ -1,4 +1,4 @@
-"""qig-edge bench: speed and memory of a model on this machine, or a check of its program for an emulated device."""
+"""qig-edge bench: speed and memory of a model, measured on this machine, or predicted for a device whose program is checked under emulation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def command(
     model: opt.Model = None,
-    device: Annotated[str, typer.Option(help="laptop (this machine), rpi4, rpi5 or android.")] = "laptop",
+    device: Annotated[str, typer.Option(help="laptop (this machine), or one of `qig-edge devices`: checked under emulation, predicted.")] = "laptop",
     random: Annotated[
         str | None, typer.Option("--random", metavar="PRESET", help="Random weights of a preset (or smollm-135m, tinyllama-1.1b) instead of MODEL.")
     ] = None,
@@ -104,8 +104,9 @@ def command(
 
     Exit code 130 where Ctrl-C ended the sustained part: what was measured is printed all the same, marked as interrupted.
 
-    With --device of another machine: build its program, run it under emulation and compare its text with this machine's. Speed is not measured
-    then; the exit code is 1 where the texts differ.
+    With --device of another machine: build its program, run it under emulation and compare its text with this machine's (the exit code is 1 where
+    they differ), and predict its speed and memory from what a token reads and computes. Such rows say PREDICTED; docs/devices.md tells how far
+    predictions are off where boards were measured. With --peer llama.cpp the peer is predicted beside it.
     """
     import json
 
@@ -126,17 +127,17 @@ def command(
         raise ConfigError("--anyway belongs to --compare A B")
     profile, positions = load_profile(device), parse_depths(depths) if depths is not None else None
     chosen = load_suite(suite, prefill=prefill, decode=decode, depths=positions, repeat=repeat, minutes=minutes)
-    if (draft or peer is not None or beside or not profile.is_host) and (shown.needs_row or chosen.minutes):
-        raise ConfigError(
-            "--csv, --md, --html, --minutes and the sustained suite measure one model: they go without --draft, --peer, --beside and --device"
-        )
+    if (draft or peer is not None or beside) and (shown.needs_row or chosen.minutes):
+        raise ConfigError("--csv, --md, --html, --minutes and the sustained suite measure one model: they go without --draft, --peer and --beside")
+    if not profile.is_host and chosen.minutes:
+        raise ConfigError(f"--minutes and the sustained suite are measurements: they go without --device {device}")
     if random is not None and model is not None:
         raise ConfigError("--random makes a model: it goes without MODEL")
     if trained is not None and random is None:
         raise ConfigError("--trained gives --random its weights: it goes with --random PRESET")
     changed = opt.settings(settings)
-    if not profile.is_host and (changed or text is not None or draft):
-        raise ConfigError(f"--set, --text and --draft belong to a measurement: they go without --device {device}")
+    if not profile.is_host and (draft or isa != "auto"):
+        raise ConfigError(f"--draft and --isa belong to a measurement: they go without --device {device}")
     if threads_batch and (draft or peer is not None or beside):
         raise ConfigError("--threads-batch belongs to a measurement of prefill: it goes without --draft, --peer and --beside")
     if beside and (draft or text is not None or not profile.is_host or peer is not None or changed or isa != "auto"):
@@ -144,7 +145,7 @@ def command(
     if backend != "auto" and (peer is not None or draft or beside or not profile.is_host):
         raise ConfigError(f"--backend {backend} says what is measured here: it goes without --peer, --draft, --beside and --device")
     if peer is not None or peer_model is not None:
-        _check_peer(peer, peer_model, draft or not profile.is_host)
+        _check_peer(peer, peer_model, draft)
     with Steps(f"bench {device}") as steps:
         if random is not None:
             from qig_edge.bench.random_model import random_model
@@ -174,13 +175,20 @@ def command(
         if draft:
             _drafts(path, isa, changed, threads, text, as_json, steps)
             return
+        if peer is not None and peer_model is None and random is not None and (stem := Path(random).stem).startswith("qig-"):
+            from qig_edge.bench.random_model import random_model
+
+            peer_model = random_model(stem.replace("qig-", "dense-", 1), kind=random_type)
+        if not profile.is_host:
+            from qig_edge.cli.bench_device import predict
+
+            other = None if peer is None else peer_model or path
+            told = {"threads": threads, "threads_batch": threads_batch}
+            predict(profile, path, other, chosen, shown, settings=changed, text=text, steps=steps, **told)
+            return
         if peer is not None:
             from qig_edge.bench.peer import compare, lines
 
-            if peer_model is None and random is not None and (stem := Path(random).stem).startswith("qig-"):
-                from qig_edge.bench.random_model import random_model
-
-                peer_model = random_model(stem.replace("qig-", "dense-", 1), kind=random_type)
             compared = compare(
                 path,
                 peer_model,
@@ -196,41 +204,26 @@ def command(
             )
             print(json.dumps(compared) if as_json else "\n".join(lines(compared)))
             return
-        if not profile.is_host:
-            from qig_edge.bench.emulated import check
-
-            checked = check(path, profile, steps)
-        else:
-            row = measure(
-                path,
-                device=device,
-                threads=threads,
-                threads_batch=threads_batch,
-                prefill=chosen.prefill,
-                decode=chosen.decode,
-                depths=chosen.depths,
-                repeat=chosen.repeat,
-                isa=isa,
-                settings=changed,
-                text=text,
-                backend=backend,
-                suite=suite,
-                minutes=chosen.minutes,
-                progress=steps,
-            )
-    if not profile.is_host:
-        from qig_edge.bench.emulated import print_check
-
-        if as_json:
-            print(json.dumps(checked))
-        else:
-            print_check(checked)
-        if not checked["same_text"]:
-            raise typer.Exit(1)
-    else:
-        shown.show(row)
-        if row["interrupted"]:
-            raise typer.Exit(130)
+        row = measure(
+            path,
+            device=device,
+            threads=threads,
+            threads_batch=threads_batch,
+            prefill=chosen.prefill,
+            decode=chosen.decode,
+            depths=chosen.depths,
+            repeat=chosen.repeat,
+            isa=isa,
+            settings=changed,
+            text=text,
+            backend=backend,
+            suite=suite,
+            minutes=chosen.minutes,
+            progress=steps,
+        )
+    shown.show(row)
+    if row["interrupted"]:
+        raise typer.Exit(130)
 
 
 def _check_peer(peer: str | None, peer_model: Path | None, other: bool) -> None:
@@ -242,7 +235,7 @@ def _check_peer(peer: str | None, peer_model: Path | None, other: bool) -> None:
     if peer != "llama.cpp":
         raise ConfigError(f"--peer '{peer}' must be llama.cpp")
     if other:
-        raise ConfigError("--peer is a measurement of its own: it goes without --draft and --device")
+        raise ConfigError("--peer is a measurement of its own: it goes without --draft")
     if peer_model is not None and not peer_model.is_file():
         raise ModelFileError(f"{peer_model}: no such model file")
 

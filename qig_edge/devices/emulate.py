@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import shutil
 import subprocess
 from pathlib import Path
@@ -25,9 +26,11 @@ def emulator() -> str:
     )
 
 
-def greedy_text(command: list[str], model: Path, tokens: int = TOKENS, prompt: str = PROMPT) -> str:
+def greedy_text(command: list[str], model: Path, tokens: int = TOKENS, prompt: str = PROMPT, isa: str = "auto") -> str:
     """Greedy continuation that a `qig` program (with its emulator before it) prints; errors as run_program."""
-    return run_program([*command, "generate", str(model), "-p", prompt, "-n", str(tokens), "--greedy", "-t", "1"])
+    return run_program(
+        [*command, "generate", str(model), "-p", prompt, "-n", str(tokens), "--greedy", "-t", "1", "--isa", isa]
+    )
 
 
 def run_program(command: list[str]) -> str:
@@ -40,5 +43,15 @@ def run_program(command: list[str]) -> str:
 
 
 def emulated(profile: Profile, program: Path) -> list[str]:
-    """The command that runs a device's program here, on qemu's model of its processor."""
+    """The command that runs a device's program here, on qemu's model of its processor, or as it is where the device is of this machine's kind.
+
+    Raises DeviceError without qemu, or where neither can run it.
+    """
+    if not profile.emulator_cpu:
+        if not profile.target.startswith(platform.machine()):
+            needs = profile.target.partition("-")[0]
+            raise DeviceError(
+                f"a program for {profile.name} runs on {needs} machines, this one is {platform.machine()}"
+            )
+        return [str(program)]
     return [emulator(), "-cpu", profile.emulator_cpu, str(program)]

@@ -8,7 +8,8 @@ from importlib import resources
 from pathlib import Path
 
 from qig_edge.config import build
-from qig_edge.errors import DeviceError
+from qig_edge.devices.hardware import Bandwidth, Cache, Cluster, Sensor, build_tables
+from qig_edge.errors import ConfigError, DeviceError
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -16,14 +17,17 @@ else:
     import tomli as tomllib
 
 HOST = "host"
+TRANSPORTS = ("local", "ssh", "adb")
 
 
 @dataclasses.dataclass(frozen=True)
 class Profile:
-    """What the cross build and the emulator need to know of a device.
+    """What the cross build, the emulator and predictions need to know of a device.
 
-    target: zig's triple, or "host" for the machine at hand; mcpu: zig's name of the processor to compile for; emulator_cpu: qemu's name of it;
-    cores: those worth a thread each, 0 for what the machine says; board: what the device tree's model begins with on the device itself.
+    target: zig's triple, or "host" for the machine at hand; mcpu: zig's name of the processor to compile for; emulator_cpu: qemu's name of it, ""
+    where the program runs here as it is; cores: those worth a thread each, 0 for what the machine says; board: what the device tree's model begins
+    with on the device itself; transport: "local", "ssh" or "adb"; cpu: the chip; features: instruction sets beyond the target's baseline; processor:
+    whose kernel cycles predictions take (bench/kernels.toml), "" where there are none; memory_gb: sizes that are sold; clusters: the fastest first.
     """
 
     name: str
@@ -33,6 +37,19 @@ class Profile:
     emulator_cpu: str = ""
     cores: int = 0
     board: str = ""
+    transport: str = "local"
+    cpu: str = ""
+    processor: str = ""
+    features: tuple[str, ...] = ()
+    memory_gb: tuple[float, ...] = ()
+    clusters: tuple[Cluster, ...] = ()
+    caches: tuple[Cache, ...] = ()
+    bandwidth: tuple[Bandwidth, ...] = ()
+    sensors: tuple[Sensor, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.transport not in TRANSPORTS:
+            raise ConfigError(f"transport = {self.transport!r} must be one of {', '.join(TRANSPORTS)}")
 
     @property
     def is_host(self) -> bool:
@@ -60,7 +77,16 @@ def load_profile(name: str) -> Profile:
     if name not in names:
         raise DeviceError(f"unknown device '{name}' (devices: {', '.join(names)})")
     text = (resources.files("qig_edge") / "devices" / "profiles" / f"{name}.toml").read_text("utf-8")
-    profile: Profile = build(Profile, tomllib.loads(text), f"device '{name}'")
+    return read_profile(text, f"device '{name}'")
+
+
+def read_profile(text: str, where: str) -> Profile:
+    """The profile in a TOML text. Raises ConfigError naming `where`, the table and the field."""
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as e:
+        raise ConfigError(f"{where} is no TOML: {e}") from None
+    profile: Profile = build(Profile, build_tables(values, where), where)
     return profile
 
 

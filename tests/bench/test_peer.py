@@ -116,7 +116,7 @@ BAD = {
     "a missing file": ("bench {ours} --peer llama.cpp --peer-model {ours}x", "no such model file"),
     "a qig file alone": ("bench {ours} --peer llama.cpp", "--peer-model FILE names the model to hold it against"),
     "weights for no shape": ("bench {ours} --trained {ours}", "it goes with --random PRESET"),
-    "drafts as well": ("bench {ours} --peer llama.cpp --draft", "it goes without --draft and --device"),
+    "drafts as well": ("bench {ours} --peer llama.cpp --draft", "it goes without --draft"),
 }
 
 

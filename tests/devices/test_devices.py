@@ -16,26 +16,90 @@ from qig_edge.config import ModelConfig
 from qig_edge.devices import crossbuild, emulate, host, profile
 from qig_edge.devices.crossbuild import SETS, build_program, cmake_lists, source_flags, triple
 from qig_edge.devices.profile import device_names, load_profile, target_names, target_profile
-from qig_edge.errors import DeviceError, MissingExtra
+from qig_edge.errors import ConfigError, DeviceError, MissingExtra
 
 KERNELS = Path(__file__).resolve().parents[2] / "kernels"
 AARCH64 = 183
 
 
 def test_profiles() -> None:
-    assert device_names() == ["android", "laptop", "rpi4", "rpi5"] and target_names() == [
-        "android",
-        "rpi4",
-        "rpi5",
-        "host",
-    ]
+    assert device_names() == ["android", "laptop", "old-laptop", "rpi-zero2w", "rpi4", "rpi5"]
+    assert target_names() == [n for n in device_names() if n != "laptop"] + ["host"]
+    bandwidths = 0
     for name in device_names():
         p = load_profile(name)
-        assert p.name == name and p.description
-        assert p.target == "host" or (p.target == "aarch64-linux-musl" and p.emulator_cpu and p.cores > 0)
+        assert p.name == name and p.description and p.transport in profile.TRANSPORTS
+        if p.target == "host":
+            assert not p.bandwidth and not p.clusters, "what is probed is not written down"
+            continue
+        arm = p.target == "aarch64-linux-musl"
+        assert arm == bool(p.emulator_cpu) and (arm or p.target == "x86_64-linux-musl")
+        assert 0 < p.cores <= sum(c.cores for c in p.clusters) and p.cpu and p.memory_gb and p.caches and p.features and p.sensors
+        assert p.bandwidth
+        for b in p.bandwidth:
+            assert b.source.startswith("https://") and b.note and 0 < b.low <= b.gb_s <= b.high
+            bandwidths += 1
+    assert bandwidths >= 7
     assert target_profile("host").is_host
     with pytest.raises(DeviceError, match="unknown device 'c64'"):
         load_profile("c64")
+
+
+PROFILE = """
+name = "toy"
+description = "a toy"
+target = "aarch64-linux-musl"
+[[clusters]]
+core = "Cortex-A72"
+cores = 4
+mhz = 1000
+[[bandwidth]]
+threads = 1
+gb_s = 4.0
+low = 3.0
+high = 5.0
+kind = "read"
+source = "https://example.org"
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("mhz = 1000", "mhz = 0", "device 'toy', clusters 1: mhz = 0 must be positive"),
+        ("cores = 4", "cors = 4", "clusters 1: unknown field 'cors', did you mean 'cores'"),
+        ("gb_s = 4.0", "gb_s = 6.0", r"bandwidth 1: gb_s = 6.0 must be in \[low, high\] = \[3.0, 5.0\]"),
+        ('kind = "read"', 'kind = "guess"', "kind = 'guess' must be one of read, copy, decode"),
+        ('source = "https://example.org"', 'source = ""', "must name where the bandwidth was published"),
+        ("[[bandwidth]]", "[bandwidth]", r"bandwidth must be a list of tables: \[\[bandwidth\]\]"),
+        ("gb_s = 4.0", 'gb_s = "4"', "gb_s = '4' is not of type float"),
+        ('target = "aarch64-linux-musl"', 'target = "x"\ntransport = "pigeon"', "transport = 'pigeon' must be one of local, ssh, adb"),
+        ('name = "toy"', "name = ", "device 'toy' is no TOML"),
+        ('name = "toy"', 'name = "toy"\nmemory_gb = 4', "memory_gb = 4 is not a list"),
+    ],
+)
+def test_a_profile_with_a_mistake_is_refused_by_name(old: str, new: str, said: str) -> None:
+    assert profile.read_profile(PROFILE, "device 'toy'").clusters[0].mhz == 1000
+    assert PROFILE.count(old) == 1
+    with pytest.raises(ConfigError, match=said):
+        profile.read_profile(PROFILE.replace(old, new), "device 'toy'")
+
+
+def test_a_sensor_is_a_path_or_a_command() -> None:
+    text = PROFILE + '[[sensors]]\nwhat = "power_w"\n'
+    assert profile.read_profile(text + 'path = "/sys/power"\n', "toy").sensors[0].path == "/sys/power"
+    for more in ("", 'path = "/sys/power"\ncommand = "power"\n'):
+        with pytest.raises(ConfigError, match="sensor 'power_w' needs either a path or a command"):
+            profile.read_profile(text + more, "toy")
+
+
+def test_what_no_emulator_is_needed_for_runs_on_its_own_kind_of_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "qig"
+    monkeypatch.setattr(emulate.platform, "machine", lambda: "x86_64")
+    assert emulate.emulated(load_profile("old-laptop"), program) == [str(program)]
+    monkeypatch.setattr(emulate.platform, "machine", lambda: "aarch64")
+    with pytest.raises(DeviceError, match="a program for old-laptop runs on x86_64 machines, this one is aarch64"):
+        emulate.emulated(load_profile("old-laptop"), program)
 
 
 def test_a_board_is_its_own_device(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +201,9 @@ def test_the_pi_program_is_static_and_writes_this_machines_text(
     with pytest.raises(SystemExit) as left:
         main(["bench", str(model), "--device", "rpi4", "--json"])
     assert not left.value.code
-    checked = json.loads(capfd.readouterr().out)
+    row = json.loads(capfd.readouterr().out)
+    assert row["predicted"] is True and row["device"] == "rpi4"
+    checked = row["emulated"]
     assert checked["same_text"] and len(checked["text"]) > len(emulate.PROMPT) and checked["note"] == NOTE
     assert checked["program_bytes"] == len(data) and checked["emulator_cpu"] == "cortex-a72"
     print_check(checked)

@@ -109,3 +109,17 @@ def test_the_arm_kernels_keep_to_their_goals() -> None:
     for key, r in rows.items():
         assert r.isa != "neon" or r.bound > 0
         assert 1 < a_unit[key] < 200, key
+
+
+@pytest.mark.slow
+def test_predictions_take_the_cycles_that_the_tool_tells() -> None:
+    cycles = tool("arm_cycles")
+    pytest.importorskip("ziglang")
+    try:
+        cycles.mca()
+    except DeviceError as e:
+        pytest.skip(str(e))
+    data = (TOOLS.parents[1] / "qig_edge" / "bench" / "kernels.toml").read_text("utf-8")
+    assert len(cycles.SETS) == 3
+    for processor in cycles.SETS:
+        assert cycles.toml(processor) in data, f"older than python kernels/tools/arm_cycles.py --toml: {processor.name}"
