@@ -7,7 +7,7 @@ import abc
 import contextlib
 from collections.abc import Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from qig_edge.errors import RuntimeFault
 from qig_edge.runtime import sampler
@@ -15,7 +15,8 @@ from qig_edge.runtime.backend import ContextFull, Sampling
 
 if TYPE_CHECKING:
     import numpy as np
-    from typing_extensions import Self
+
+T = TypeVar("T", bound="Timeline")
 
 
 class Timeline(abc.ABC):
@@ -62,7 +63,7 @@ class Timeline(abc.ABC):
         """int32[pos], a copy of the history."""
         return self._history[: self._pos].copy()
 
-    def __enter__(self) -> Self:
+    def __enter__(self: T) -> T:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
