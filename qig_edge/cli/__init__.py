@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bench": ("qig_edge.cli.bench", "Measure a model on this machine, or predict it for a device."),
     "diagnose": ("qig_edge.cli.diagnose", "Say what bounds a model here and what to change."),
     "devices": ("qig_edge.cli.devices", "List the devices, or show one."),
+    "deploy": ("qig_edge.cli.deploy", "Put the program and a model on a device."),
     "build": ("qig_edge.cli.build", "Build the qig program for a device."),
     "eval": ("qig_edge.cli.eval", "Evaluate a model on graded problems, and its own state with it."),
     "ipc": ("qig_edge.cli.ipc", "Intelligence per compute of a model, or of two."),

@@ -71,9 +71,10 @@ def watched(command: Sequence[str], stdin_bytes: int) -> str:
     """The line of sh that runs a program with the first stdin_bytes of its input and ends it when the input ends after them: whoever started it has
     gone, or wants it gone."""
     program = shlex.join(command)
-    started = f"head -c {stdin_bytes} <&3 | {program} 3<&- &" if stdin_bytes else f"{program} </dev/null 3<&- &"
+    # a file takes the input: a pipe would let the watch below read what is meant for the program
+    staged = f'f=.qig-input.$$; (umask 077; head -c {stdin_bytes} <&3 >"$f") || exit 1; exec 4<"$f"; rm -f "$f";' if stdin_bytes else "exec 4</dev/null;"
     return (
-        f"exec 3<&0; {started} p=$!; {{ cat <&3; kill -TERM $p; }} >/dev/null 2>&1 & w=$!;"
+        f"exec 3<&0; {staged} {program} <&4 3<&- 4<&- & p=$!; {{ cat <&3; kill -TERM $p; }} >/dev/null 2>&1 & w=$!;"
         " wait $p; c=$?; kill $w 2>/dev/null; exit $c"
     )
 
