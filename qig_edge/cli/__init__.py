@@ -28,7 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "info": ("qig_edge.cli.info", "Show what a model file or a preset holds."),
     "bench": ("qig_edge.cli.bench", "Measure a model on this machine, or predict it for a device."),
     "diagnose": ("qig_edge.cli.diagnose", "Say what bounds a model here and what to change."),
-    "devices": ("qig_edge.cli.devices", "List the devices, or show one."),
+    "devices": ("qig_edge.cli.devices", "List the devices, show one, or add your own."),
     "deploy": ("qig_edge.cli.deploy", "Put the program and a model on a device."),
     "build": ("qig_edge.cli.build", "Build the qig program for a device."),
     "eval": ("qig_edge.cli.eval", "Evaluate a model on graded problems, and its own state with it."),

@@ -13,7 +13,9 @@ ACTIONS = ("list", "show", "add")
 
 
 def command(
-    action: Annotated[str, typer.Argument(metavar="[list|show|add]", help="All of them as a table, everything about one, or one of your own.")] = "list",
+    action: Annotated[
+        str, typer.Argument(metavar="[list|show|add]", help="All of them as a table, everything about one, or one of your own.")
+    ] = "list",
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Of show and add: the device.")] = None,
     host: Annotated[
         str | None, typer.Option(metavar="HOST", help="Of add: where it is, as ssh takes it: user@host, a name of your ssh configuration.")

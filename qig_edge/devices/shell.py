@@ -72,7 +72,9 @@ def watched(command: Sequence[str], stdin_bytes: int) -> str:
     gone, or wants it gone."""
     program = shlex.join(command)
     # a file takes the input: a pipe would let the watch below read what is meant for the program
-    staged = f'f=.qig-input.$$; (umask 077; head -c {stdin_bytes} <&3 >"$f") || exit 1; exec 4<"$f"; rm -f "$f";' if stdin_bytes else "exec 4</dev/null;"
+    staged = "exec 4</dev/null;"
+    if stdin_bytes:
+        staged = f'f=.qig-input.$$; (umask 077; head -c {stdin_bytes} <&3 >"$f") || exit 1; exec 4<"$f"; rm -f "$f";'
     return (
         f"exec 3<&0; {staged} {program} <&4 3<&- 4<&- & p=$!; {{ cat <&3; kill -TERM $p; }} >/dev/null 2>&1 & w=$!;"
         " wait $p; c=$?; kill $w 2>/dev/null; exit $c"

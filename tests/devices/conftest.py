@@ -24,10 +24,8 @@ SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:" + os.environ.get("
 class Server:
     """A running sshd; home: what logins find as their home folder; host: its name in the ssh configuration that QIG_EDGE_SSH names."""
 
-    host = "pi"
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.home = folder, folder / "home"
+    def __init__(self, folder: Path, host: str = "pi") -> None:
+        self.folder, self.home, self.host = folder, folder / "home", host
         self.home.mkdir()
         for name in ("host", "other", "user"):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
@@ -43,7 +41,7 @@ class Server:
         self.know("host")
         self.config = folder / "ssh_config"
         self.config.write_text(
-            f"Host {self.host} pi-two\n  HostName 127.0.0.1\n  Port {self.port}\n  User {self.user}\n  HostKeyAlias pi\n"
+            f"Host {self.host}\n  HostName 127.0.0.1\n  Port {self.port}\n  User {self.user}\n  HostKeyAlias {self.host}\n"
             f"  IdentityFile {folder / 'user'}\n  IdentitiesOnly yes\n  IdentityAgent none\n"
             f"  UserKnownHostsFile {folder / 'known_hosts'}\n  GlobalKnownHostsFile /dev/null\n  StrictHostKeyChecking yes\n"
         )
@@ -62,7 +60,7 @@ class Server:
 
     def know(self, key: str | None) -> None:
         """Makes the key of that name, or none, the one that the client knows."""
-        known = f"pi {(self.folder / f'{key}.pub').read_text()}" if key else ""
+        known = f"{self.host} {(self.folder / f'{key}.pub').read_text()}" if key else ""
         (self.folder / "known_hosts").write_text(known)
 
     def cut(self) -> int:

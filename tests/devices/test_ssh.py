@@ -219,7 +219,7 @@ def test_logins_that_fail(sshd: Server, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_host_as_a_url(sshd: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = sshd.config.read_text().replace("Host pi pi-two", "Host 127.0.0.1").replace(f"  Port {sshd.port}\n", "")
+    config = sshd.config.read_text().replace("Host pi", "Host 127.0.0.1").replace(f"  Port {sshd.port}\n", "")
     (sshd.folder / "url_config").write_text(config)
     monkeypatch.setenv("QIG_EDGE_SSH", f"ssh -F {sshd.folder / 'url_config'}")
     way = SshTransport(f"ssh://{sshd.user}@127.0.0.1:{sshd.port}")
