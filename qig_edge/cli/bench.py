@@ -84,6 +84,13 @@ def command(
     settings: opt.Set = None,
     isa: opt.Isa = "auto",
     backend: opt.Backend = "auto",
+    host: Annotated[
+        str | None, typer.Option(metavar="HOST", help="Of --device: measure there, over ssh: user@host, or what else ssh takes for one.")
+    ] = None,
+    hosts: Annotated[
+        Path | None,
+        typer.Option(help='Of --device rpi4,rpi5: measure on all of them at once; a TOML file with a line rpi4 = "user@host" for each.'),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object with the raw samples.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Instead of the table: a line a test, comma-separated.")] = False,
     as_markdown: Annotated[bool, typer.Option("--md", help="Instead of the table: one in Markdown.")] = False,
@@ -104,8 +111,10 @@ def command(
 
     Exit code 130 where Ctrl-C ended the sustained part: what was measured is printed all the same, marked as interrupted.
 
-    With --device of another machine: build its program, run it under emulation and compare its text with this machine's (the exit code is 1 where
-    they differ), and predict its speed and memory from what a token reads and computes. Such rows say PREDICTED; docs/devices.md tells how far
+    With --device and --host: the same on that machine, where program and model are put in place first.
+
+    With --device of another machine alone: build its program, run it under emulation and compare its text with this machine's (the exit code is 1
+    where they differ), and predict its speed and memory from what a token reads and computes. Such rows say PREDICTED; docs/devices.md tells how far
     predictions are off where boards were measured. With --peer llama.cpp the peer is predicted beside it.
     """
     import json
@@ -125,8 +134,15 @@ def command(
         return
     if anyway:
         raise ConfigError("--anyway belongs to --compare A B")
-    profile, positions = load_profile(device), parse_depths(depths) if depths is not None else None
+    remote = host is not None or hosts is not None
+    devices = device.split(",") if remote else [device]
+    profile, positions = load_profile(devices[0]), parse_depths(depths) if depths is not None else None
     chosen = load_suite(suite, prefill=prefill, decode=decode, depths=positions, repeat=repeat, minutes=minutes)
+    if remote and (draft or peer is not None or beside or text is not None or backend != "auto" or chosen.minutes):
+        raise ConfigError(
+            "--host and --hosts measure the qig program: they go without --draft, --peer, --beside, --text, --backend, --minutes and the sustained"
+            " suite"
+        )
     if (draft or peer is not None or beside) and (shown.needs_row or chosen.minutes):
         raise ConfigError("--csv, --md, --html, --minutes and the sustained suite measure one model: they go without --draft, --peer and --beside")
     if not profile.is_host and chosen.minutes:
@@ -136,7 +152,7 @@ def command(
     if trained is not None and random is None:
         raise ConfigError("--trained gives --random its weights: it goes with --random PRESET")
     changed = opt.settings(settings)
-    if not profile.is_host and (draft or isa != "auto"):
+    if not remote and not profile.is_host and (draft or isa != "auto"):
         raise ConfigError(f"--draft and --isa belong to a measurement: they go without --device {device}")
     if threads_batch and (draft or peer is not None or beside):
         raise ConfigError("--threads-batch belongs to a measurement of prefill: it goes without --draft, --peer and --beside")
@@ -146,6 +162,15 @@ def command(
         raise ConfigError(f"--backend {backend} says what is measured here: it goes without --peer, --draft, --beside and --device")
     if peer is not None or peer_model is not None:
         _check_peer(peer, peer_model, draft)
+    if remote:
+        if random is not None:
+            from qig_edge.bench.random_model import random_model
+
+        path = model_path(model) if random is None else random_model(random, kind=random_type, trained=trained)
+        from qig_edge.cli.bench_remote import bench_there
+
+        bench_there(path, devices, host, hosts, chosen, suite, threads, threads_batch, isa, changed, shown)
+        return
     with Steps(f"bench {device}") as steps:
         if random is not None:
             from qig_edge.bench.random_model import random_model

@@ -58,6 +58,8 @@ def command(
     isa: opt.Isa = "auto",
     ctx: opt.Ctx = 0,
     backend: opt.Backend = "auto",
+    device: opt.Device = None,
+    host: opt.Host = None,
 ) -> None:
     """Talk with a model. Through a pipe every line is one message: echo hi | qig-edge chat
 
@@ -70,6 +72,7 @@ def command(
     """
     import contextlib
 
+    from qig_edge.cli.on_device import elsewhere, run_there
     from qig_edge.errors import ConfigError, RuntimeFault
     from qig_edge.runtime.assets import model_path
     from qig_edge.runtime.chat import Chat
@@ -81,6 +84,15 @@ def command(
     drawing, changed = opt.sampling(temperature, top_k, top_p, min_p, repeat_penalty, seed), opt.settings(settings)
     draft_len = opt.draft(draft, drawing, seed)
     path = model_path(model)
+    if elsewhere(device, host):
+        if check_symmetry is not None or backend != "auto":
+            raise ConfigError(f"--check-symmetry and --backend go without --device {device}: the device runs the qig program")
+        told = opt.sampling_args(max_tokens, temperature, top_k, top_p, min_p, repeat_penalty, seed)
+        flags = {"--json": as_json, "--stats": stats, "--telemetry": telemetry}
+        told += opt.running_args(changed, draft, threads, threads_batch, isa, ctx, flags)
+        told += [part for name, text in (("--prompt", prompt), ("--system", system)) if text is not None for part in (name, text)]
+        stdin = None if prompt is None else b""
+        raise typer.Exit(run_there("chat", path, told, device=str(device), host=host, ctx=ctx, stdin=stdin))
     with contextlib.ExitStack() as stack:
         opened = open_model(path, isa, changed, backend)
         stack.callback(opened.close)

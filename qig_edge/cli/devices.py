@@ -9,15 +9,24 @@ import typer
 if TYPE_CHECKING:
     from qig_edge.devices.profile import Profile
 
-ACTIONS = ("list", "show")
+ACTIONS = ("list", "show", "add")
 
 
 def command(
-    action: Annotated[str, typer.Argument(metavar="[list|show]", help="All of them as a table, or everything about one.")] = "list",
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Of show: the device.")] = None,
+    action: Annotated[
+        str, typer.Argument(metavar="[list|show|add]", help="All of them as a table, everything about one, or one of your own.")
+    ] = "list",
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Of show and add: the device.")] = None,
+    host: Annotated[
+        str | None, typer.Option(metavar="HOST", help="Of add: where it is, as ssh takes it: user@host, a name of your ssh configuration.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Of add: also over a profile of that name.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object; of list: an array of them.")] = False,
 ) -> None:
-    """List the devices that --device and --target take, or show one: processor, memory bandwidth with its sources, target, sensors."""
+    """List the devices that --device and --target take, or show one: processor, memory bandwidth with its sources, target, sensors.
+
+    add asks a reachable machine what it is and writes a profile into your configuration folder; --device NAME then needs no --host.
+    """
     import dataclasses
     import json
 
@@ -26,6 +35,11 @@ def command(
 
     if action not in ACTIONS:
         raise ConfigError(f"devices: unknown action '{action}' (actions: {', '.join(ACTIONS)})")
+    if action != "add" and (host is not None or force):
+        raise ConfigError(f"--host and --force belong to devices add, not to {action}")
+    if action == "add":
+        _add(name, host, force, as_json)
+        return
     if action == "list":
         if name is not None:
             raise ConfigError(f"devices list takes no name, '{name}' was given: qig-edge devices show {name}")
@@ -39,6 +53,26 @@ def command(
         raise DeviceError(f"devices show needs a name (devices: {', '.join(device_names())})")
     profile = load_profile(name)
     print(json.dumps(dataclasses.asdict(profile)) if as_json else "\n".join(_lines(profile)))
+
+
+def _add(name: str | None, host: str | None, force: bool, as_json: bool) -> None:
+    import contextlib
+    import dataclasses
+    import json
+    import sys
+
+    from qig_edge.devices.adding import add_device
+    from qig_edge.devices.opening import open_transport
+    from qig_edge.devices.profile import Profile
+    from qig_edge.errors import ConfigError
+
+    if name is None or host is None:
+        raise ConfigError("devices add needs a name and where the machine is: qig-edge devices add kitchen --host pi@kitchen")
+    # which machine it is follows from the probe; that it is reached by ssh is all that is known before
+    with contextlib.closing(open_transport(Profile(name, "", "aarch64-linux-musl", transport="ssh"), host)) as way:
+        path, profile = add_device(way, name, host, force)
+    print(json.dumps(dataclasses.asdict(profile)) if as_json else path)
+    print(f"{profile.description}; use it as --device {name}", file=sys.stderr)
 
 
 def _table(profiles: list[Profile]) -> None:

@@ -53,6 +53,8 @@ def command(
     isa: opt.Isa = "auto",
     ctx: opt.Ctx = 0,
     backend: opt.Backend = "auto",
+    device: opt.Device = None,
+    host: opt.Host = None,
 ) -> None:
     """Continue a text: the text and its continuation go to stdout, until the model ends it or --max-tokens are drawn.
 
@@ -61,6 +63,7 @@ def command(
     """
     import json
 
+    from qig_edge.cli.on_device import elsewhere, run_there
     from qig_edge.errors import ConfigError
     from qig_edge.runtime.assets import model_path
     from qig_edge.runtime.opening import open_model, speculate
@@ -76,6 +79,14 @@ def command(
         if sys.stdin.isatty():
             raise ConfigError("there is no text to continue: give -p TEXT or pipe one in")
         prompt = sys.stdin.read().rstrip("\n")
+    if elsewhere(device, host):
+        if backend != "auto":
+            raise ConfigError(f"--backend goes without --device {device}: the device runs the qig program")
+        told = opt.sampling_args(max_tokens, temperature, top_k, top_p, min_p, repeat_penalty, seed)
+        flags = {"--json": as_json, "--stats": stats, "--telemetry": telemetry, "--telemetry-json": telemetry_json}
+        told += opt.running_args(changed, draft, threads, threads_batch, isa, ctx, flags)
+        text = prompt.encode("utf-8", "surrogateescape")
+        raise typer.Exit(run_there("generate", path, told, device=str(device), host=host, ctx=ctx, stdin=text))
     trace: list[TokenState] = []
 
     def write(text: str) -> None:

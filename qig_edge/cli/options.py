@@ -88,6 +88,14 @@ Backend = Annotated[
         help="What runs the file: native is libqig, llama is llama.cpp (extra llama), auto llama.cpp for architectures that libqig does not run.",
     ),
 ]
+Device = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Run on this device: its name, or a profile's FILE.toml. Without --host: emulated here."),
+]
+Host = Annotated[
+    str | None,
+    typer.Option(metavar="HOST", help="Of --device: where it is, as ssh takes it: user@host, a name of your ssh configuration, ssh://user@host:port."),
+]
 Isa = Annotated[str, typer.Option(help="Kernel set: auto, or one that 'qig-edge info' lists.")]
 Ctx = Annotated[int, typer.Option(min=0, help="Positions of the context; 0: as many as the model was trained for (llama.cpp: at most 8192).")]
 
@@ -108,6 +116,32 @@ def sampling(
         repeat_penalty=repeat_penalty,
         seed=secrets.randbits(63) if seed is None else seed,
     )
+
+
+def sampling_args(
+    max_tokens: int, temperature: float, top_k: int, top_p: float, min_p: float, repeat_penalty: float, seed: int | None
+) -> list[str]:
+    """The same draw as the qig program is told of it."""
+    values = {
+        "-n": max_tokens,
+        "--temp": temperature,
+        "--top-k": top_k,
+        "--top-p": top_p,
+        "--min-p": min_p,
+        "--repeat-penalty": repeat_penalty,
+        "--seed": seed,
+    }
+    return [part for name, value in values.items() if value is not None for part in (name, str(value))]
+
+
+def running_args(
+    settings: dict[str, str], draft: str | None, threads: int, threads_batch: int, isa: str, ctx: int, flags: dict[str, bool]
+) -> list[str]:
+    """How the qig program is told to run; flags: its options without a value, by name."""
+    args = ["-t", str(threads), "-tb", str(threads_batch), "--isa", isa, "--ctx", str(ctx)]
+    args += [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    args += ["--draft", draft] if draft is not None else []
+    return args + [name for name, wanted in flags.items() if wanted]
 
 
 def draft(given: str | None, sampling: Sampling, seed: int | None) -> int:

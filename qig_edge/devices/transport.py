@@ -63,3 +63,7 @@ class Transport(Protocol):
     def interactive(self, command: Sequence[str]) -> int:
         """Runs a program on the terminal of this process and returns its exit status."""
         ...
+
+    def close(self) -> None:
+        """Ends what still runs there and gives the way back."""
+        ...

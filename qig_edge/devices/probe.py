@@ -1,0 +1,126 @@
+"""What a reachable machine says of itself, by one script of sh: the files below /proc and /sys that tell it are brought here and read as those of
+this machine are."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from qig_edge.bench import machine as files
+from qig_edge.devices.transport import Transport
+from qig_edge.errors import DeviceError
+
+# Every line begins with a word of its own: a login shell may greet. $1: the folder whose file system is asked for its free space.
+SCRIPT = r"""
+echo "qig-told system $(uname -s)"
+echo "qig-told release $(uname -r)"
+echo "qig-told arch $(uname -m)"
+echo "qig-told class $(od -An -tx1 -j4 -N1 /proc/$$/exe 2>/dev/null)"
+echo "qig-told bits $(getconf LONG_BIT 2>/dev/null)"
+echo "qig-told cores $(nproc 2>/dev/null)"
+d=$1; while [ ! -d "$d" ]; do d=$(dirname "$d"); done
+df -Pk "$d" | sed 's/^/qig-told space /'
+throttled=$(vcgencmd get_throttled 2>/dev/null) && echo "qig-told throttled $throttled"
+for f in /proc/cpuinfo /proc/meminfo /proc/loadavg /proc/vmstat /proc/device-tree/model /sys/devices/platform/*/*firmware/get_throttled \
+  /sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor /sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq \
+  /sys/devices/system/cpu/cpu[0-9]*/cpufreq/cpuinfo_max_freq /sys/devices/system/cpu/cpu[0-9]*/thermal_throttle/*_throttle_count \
+  /sys/devices/system/cpu/cpu0/cache/index*/size /sys/class/thermal/thermal_zone*/type /sys/class/thermal/thermal_zone*/temp \
+  /sys/class/hwmon/hwmon*/name /sys/class/hwmon/hwmon*/temp*_input; do
+  [ -r "$f" ] || continue
+  echo "qig-file $f"
+  tr -d '\000' <"$f" 2>/dev/null | sed 's/^/ /'
+  echo
+done
+exit 0
+"""
+ELF_CLASSES = {"01": 32, "02": 64}
+
+
+@dataclasses.dataclass(frozen=True)
+class Probe:
+    """machine and state: what bench rows hold (qig_edge.bench.machine); bits: of the system's own programs, 0 unknown; free_bytes: in the home
+    folder; parts: "CPU part" of the processors, as ARM numbers them."""
+
+    machine: dict[str, Any]
+    state: dict[str, Any]
+    bits: int
+    free_bytes: int
+    parts: tuple[str, ...]
+
+
+def probe(way: Transport, folder: str = ".") -> Probe:
+    """Asks a device. Raises DeviceError where it cannot be reached or is none that runs Linux."""
+    done = way.run(["sh", "-c", SCRIPT, "qig", folder], timeout=60)
+    found = parse(done.stdout.decode("utf-8", "replace"))
+    if found is None:
+        raise DeviceError(f"{way.name}: it does not tell what it is; a Linux system (or Android) is needed there")
+    return found
+
+
+def parse(text: str) -> Probe | None:
+    """What SCRIPT printed; None where it is no Linux system's."""
+    told = {key: value.strip() for key, value in re.findall(r"^qig-told (\w+) ?(.*)$", text, re.M)}
+    if told.get("system") != "Linux":
+        return None
+    held = {path: re.sub("^ ", "", content, flags=re.M) for path, content in re.findall(r"^qig-file (/\S+)\n((?: .*\n)*)", text, re.M)}
+    with tempfile.TemporaryDirectory(prefix="qig-probe-") as scratch:
+        root = Path(scratch)
+        for path, content in held.items():
+            if ".." not in path:
+                (root / path.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
+                (root / path.lstrip("/")).write_text(content, "ascii", "replace")
+        cpuinfo, meminfo = held.get("/proc/cpuinfo", ""), held.get("/proc/meminfo", "")
+        board = held.get("/proc/device-tree/model", "").strip() or None
+        state = {
+            "governor": files._governor(root),
+            **dict(zip(("temperature_c", "temperature_sensor"), files._temperature(root), strict=True)),
+            "frequency_mhz": files.frequency(root),
+            "frequency_limit_mhz": files._mean(files._cpufreq(root, "cpuinfo_max_freq"), 1000),
+            "throttle": _throttle(root, told.get("throttled")),
+            "load": float(load[1]) if (load := re.match(r"([\d.]+) ", held.get("/proc/loadavg", ""))) else None,
+            "memory_available_bytes": _kilobytes(meminfo, "MemAvailable"),
+            "swapped_in_pages": files._swapped_in(root),
+        }
+        last_cache = files._last_cache(root)
+    listed = len(re.findall(r"^processor\s*:", cpuinfo, re.M))
+    features = _of_cpu(cpuinfo, "Features") or _of_cpu(cpuinfo, "flags") or ""
+    space = re.search(r"^qig-told space .*\s\d+\s+\d+\s+(\d+)\s+\S+\s+/", text, re.M)
+    return Probe(
+        machine={
+            "system": told["system"],
+            "release": told.get("release"),
+            "arch": told.get("arch"),
+            "cpu": _of_cpu(cpuinfo, "model name") or board or _of_cpu(cpuinfo, "Hardware") or told.get("arch"),
+            "board": board,
+            "cores": int(told["cores"]) if told.get("cores", "").isdigit() else listed or None,
+            "physical_cores": None,
+            "features": features.split(),
+            "memory_bytes": _kilobytes(meminfo, "MemTotal"),
+            "last_cache_bytes": last_cache,
+            "python": None,
+        },
+        state=state,
+        bits=ELF_CLASSES.get(told.get("class", ""), int(told["bits"]) if told.get("bits", "").isdigit() else 0),
+        free_bytes=int(space[1]) * 1024 if space else 0,
+        parts=tuple(sorted(set(re.findall(r"^CPU part\s*:\s*(0x\w+)", cpuinfo, re.M)))),
+    )
+
+
+def _throttle(root: Path, told: str | None) -> dict[str, Any]:
+    """As bench.machine.throttle; the firmware's own tool is asked on the device, where it is."""
+    found = files.throttle(root)
+    flags = files._hexadecimal(told)
+    return files._flags(flags, "firmware, through vcgencmd") if found["source"] is None and flags is not None else found
+
+
+def _of_cpu(cpuinfo: str, key: str) -> str | None:
+    found = re.search(rf"^{key}\s*:\s*(\S.*)$", cpuinfo, re.M)
+    return found[1].strip() if found else None
+
+
+def _kilobytes(meminfo: str, key: str) -> int | None:
+    found = re.search(rf"^{key}:\s*(\d+) kB", meminfo, re.M)
+    return int(found[1]) * 1024 if found else None
