@@ -72,8 +72,8 @@ def watched(command: Sequence[str], stdin_bytes: int) -> str:
     gone, or wants it gone.
 
     sshd and adbd give a line one socket as its input and output, and wait until nobody holds it: what watches is the shell itself, in its builtin
-    read, since a cat would outlive it. It is ended by KILL: an mksh that has only just forked loses a TERM. So may the program, which gets a KILL, too,
-    after a while. The program's input goes through a file, for two readers of one socket take each other's bytes.
+    read, since a cat would outlive it. It is ended by KILL: an mksh that has only just forked loses a TERM. So may the program, which therefore gets a
+    KILL after a while. The program's input goes through a file, for two readers of one socket take each other's bytes.
     """
     given, source = "", "/dev/null"
     if stdin_bytes:
