@@ -15,6 +15,7 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from qig_edge.bench.machine import PI_FLAGS, SINCE
 from qig_edge.devices.adb import MISSING as ADB_MISSING
 from qig_edge.devices.adb import adb_program
 from qig_edge.devices.emulate import EMULATORS, emulator
@@ -35,20 +36,19 @@ SET_NAMES = {  # what kernels ask of a CPU, by the kernel's names of it
 }
 MACHINES = {"arm64": "aarch64", "amd64": "x86_64"}
 SLOW_GOVERNORS = ("powersave", "conservative", "userspace")
-# bits of a Raspberry Pi's firmware: now; 16 further up: since it was started
-FLAGS = ("under-voltage", "frequency capped", "throttled", "at its soft temperature limit")
+UNDER_VOLTAGE = 0  # the bit of PI_FLAGS that the power supply is to blame for; heat is for the others
 
 PROBE = r"""
 echo "qig-machine $(uname -m)"
 echo "qig-bits $(getconf LONG_BIT 2>/dev/null)"
-echo "qig-board $(tr -d '\000' </proc/device-tree/model 2>/dev/null)"
+echo "qig-board $(tr -d '\000' 2>/dev/null </proc/device-tree/model)"
 grep -m 1 -E '^(flags|Features)' /proc/cpuinfo 2>/dev/null | sed 's/^/qig-features /'
 grep -E '^Mem(Total|Available):' /proc/meminfo 2>/dev/null | sed 's/^/qig-/'
 df -Pk . | sed 's/^/qig-space /'
 for f in /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor; do [ -r "$f" ] && echo "qig-governor $(cat "$f")"; done
 [ -d /sys/devices/system/cpu/intel_pstate ] || [ -d /sys/devices/system/cpu/amd_pstate ] && echo "qig-pstate 1"
-flags=/sys/devices/platform/soc/soc:firmware/get_throttled
-if [ -r "$flags" ]; then echo "qig-throttled $(cat "$flags")"
+set -- /sys/devices/platform/*/*firmware/get_throttled
+if [ -r "$1" ]; then echo "qig-throttled $(cat "$1")"
 elif command -v vcgencmd >/dev/null; then echo "qig-throttled $(vcgencmd get_throttled 2>/dev/null)"; fi
 command -v sha256sum >/dev/null && echo "qig-hash 1"
 exit 0
@@ -228,18 +228,16 @@ def _power(told: str) -> list[Finding]:
     number = re.fullmatch(r"(?:throttled=)?(?:0x)?([0-9a-fA-F]+)", told)
     if not number:
         return []
-    bits = int(number[1], 16)
-    now = [name for i, name in enumerate(FLAGS) if bits >> i & 1]
-    before = [name for i, name in enumerate(FLAGS) if bits >> (i + 16) & 1 and name not in now]
-    found = "; ".join(
-        part for part in (", ".join(now) and f"{', '.join(now)} now", ", ".join(before) and f"{', '.join(before)} since it was started") if part
-    )
-    mends = []
-    if bits & 0x10001:
-        mends.append("take the official power supply and its own cable")
-    if bits & 0xE000E:
+    flags = int(number[1], 16)
+    now = [word for bit, word in PI_FLAGS.items() if flags >> bit & 1]
+    before = [word for bit, word in PI_FLAGS.items() if flags >> bit + SINCE & 1 and word not in now]
+    told_of = ((now, "now"), (before, "since it was started"))
+    found = "; ".join(f"{', '.join(words)} {when}" for words, when in told_of if words)
+    power = PI_FLAGS[UNDER_VOLTAGE] in now + before
+    mends = ["take the official power supply and its own cable"] if power else []
+    if len(now + before) > power:
         mends.append("cool it: a heat sink or a fan")
-    return [Finding("power and heat", not bits & 0xF000F, found or "neither under-voltage nor throttling", "; ".join(mends))]
+    return [Finding("power and heat", not found, found or "neither under-voltage nor throttling", "; ".join(mends))]
 
 
 def _gb(size: int) -> str:

@@ -72,8 +72,8 @@ def watched(command: Sequence[str], stdin_bytes: int) -> str:
     gone, or wants it gone.
 
     sshd and adbd give a line one socket as its input and output, and wait until nobody holds it: what watches is the shell itself, in its builtin
-    read, since a cat would outlive it. It is ended by KILL: an mksh that has only just forked loses a TERM. So may the program, which therefore gets a
-    KILL after a while. The program's input goes through a file, for two readers of one socket take each other's bytes.
+    read, since a cat would outlive it. It is ended by KILL: an mksh that has only just forked loses a TERM, as may the program, which gets a KILL
+    some time later. Its input goes through a file, for two readers of one socket take each other's bytes.
     """
     given, source = "", "/dev/null"
     if stdin_bytes:
@@ -225,7 +225,7 @@ class ShellTransport(abc.ABC):
         partial = f"{stem}.{digest[:16]}.partial"
         told = self._script(QUERY, folder, target, partial, str(size), stem, mode)
         shown = target.removeprefix("./")
-        if (same := re.search(r"^qig-target (\w+)", told, re.M)) and same[1] == digest:
+        if (there := re.search(r"^qig-target (\w+)", told, re.M)) and there[1] == digest:
             return Pushed(shown, size, 0)
         begun = int(found[1]) if (found := re.search(r"^qig-partial +(\d+)", told, re.M)) else 0
         if begun > size:
@@ -235,8 +235,8 @@ class ShellTransport(abc.ABC):
         if not free:
             raise DeviceError(f"{self.name}: df does not tell the space of {folder}")
         if size - begun + SPARE > int(free[1]) * 1024:
-            needed, there = (size - begun) / 1e6, int(free[1]) * 1024 / 1e6
-            raise DeviceError(f"{self.name}: no space left for {name}: {needed:.1f} MB are still to come, {there:.1f} MB are free there")
+            coming, space = (size - begun) / 1e6, int(free[1]) * 1024 / 1e6
+            raise DeviceError(f"{self.name}: no space left for {name}: {coming:.1f} MB are still to come, {space:.1f} MB are free there")
         if begun < size or not size:  # an empty file has to be made, too
             self._send(source, begun, size, partial, name, progress)
         done = self._script_done(FINISH, partial, target, digest, mode)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from qig_edge.cli import main
 from qig_edge.devices import adb
 from qig_edge.devices.adb import HOME, AdbTransport, adb_program, chosen, phones
 from qig_edge.devices.shell import file_hash
@@ -365,6 +366,20 @@ def test_the_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script.write_text("#!/bin/sh\necho 'error: cannot bind' >&2; exit 1\n")
     with pytest.raises(DeviceError, match="^adb: cannot bind$"):
         phones(str(script))
+
+
+def test_doctor_looks_at_a_phone(phone: Phone, capsys: pytest.CaptureFixture[str]) -> None:
+    for arch, code, line in (("aarch64", 0, "ok       system          aarch64, 64-bit"), ("riscv64", 1, "missing  system          riscv64")):
+        tool(phone, "uname", f"echo {arch}")
+        with pytest.raises(SystemExit) as left:
+            main(["doctor", "--device", "android", "--host", phone.serial])
+        out = capsys.readouterr().out
+        assert (left.value.code or 0) == code and line in out, out
+        assert f"adb {phone.serial}\n  ok       reachable       adb {phone.serial}\n" in out and "sha256sum       there" in out
+    with pytest.raises(SystemExit) as left:
+        main(["doctor", "--device", "android", "--host", "R58M1"])
+    assert left.value.code == 1 and "  missing  reachable       no\n" in (out := capsys.readouterr().out)
+    assert "-> adb does not see the phone R58M1: plug it in" in out
 
 
 def test_interactive_without_a_terminal(phone: Phone) -> None:
