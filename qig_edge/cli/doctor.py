@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -43,25 +44,23 @@ def command(
         raise typer.Exit(1)
 
 
-def examine(path: Any, device: str, host: str | None) -> dict[str, list[Finding]]:
+def examine(path: Path, device: str, host: str | None) -> dict[str, list[Finding]]:
     """What was found, by machine."""
     from qig_edge.devices.adb import AdbTransport
-    from qig_edge.devices.doctor import Finding, Wants, examine_machine, examine_tools, here, memory_of
+    from qig_edge.devices.doctor import Finding, examine_machine, examine_tools, here, wants_of
     from qig_edge.devices.profile import load_profile
     from qig_edge.errors import DeviceError
 
     profile = load_profile(device)
     if host is not None and device != "android":
         raise DeviceError(f"--host {host}: doctor reaches phones (--device android), '{device}' is none")
-    size = path.stat().st_size
     if profile.is_host:
-        wants = Wants(memory=memory_of(path), model=path.name)
-        return {"this machine": examine_tools(["libqig"]) + examine_machine(here, wants)}
+        return {"this machine": examine_tools(["libqig"]) + examine_machine(here, wants_of(path))}
     needed = ["ziglang", "qemu"] if host is None else ["ziglang", "adb"]
     told = {"this machine": examine_tools(needed)}
     if host is None:
         return told
-    wants = Wants(profile.target.partition("-")[0], memory_of(path), size, path.name, remote=True, phone=True)
+    wants = wants_of(path, profile.target.partition("-")[0], remote=True, phone=True)
     try:
         transport = AdbTransport(None if host == "auto" else host)
         found = [Finding("reachable", True, transport.name, needed=True), *examine_machine(transport.run, wants)]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import importlib.util
-import os
 import re
 import shutil
 import subprocess
@@ -21,7 +20,7 @@ from qig_edge.devices.adb import adb_program
 from qig_edge.devices.emulate import EMULATORS, emulator
 from qig_edge.devices.host import kernel_sources, library_path
 from qig_edge.devices.transport import Done
-from qig_edge.errors import DeviceError, RuntimeFault
+from qig_edge.errors import DeviceError, MissingExtra, RuntimeFault
 
 Run = Callable[[Sequence[str]], Done]
 SPARE = 64 << 20  # bytes that should stay free on a disk
@@ -68,13 +67,14 @@ class Finding:
 
 @dataclasses.dataclass(frozen=True)
 class Wants:
-    """What a machine has to offer. arch: "aarch64" or "x86_64", "" for either; memory and space in bytes; model: the file's name, for people; remote:
-    whether files are to be sent there; phone: whether Android runs there."""
+    """What a machine has to offer. arch: "aarch64" or "x86_64", "" for either; memory and space in bytes; model: the file's name, for people; exact:
+    whether it takes no more memory than that; remote: whether files are to be sent there; phone: whether Android runs there."""
 
     arch: str = ""
     memory: int = 0
     space: int = 0
     model: str = ""
+    exact: bool = True
     remote: bool = False
     phone: bool = False
 
@@ -194,7 +194,7 @@ def _memory(memory: Mapping[str, int], wants: Wants) -> Finding:
     available = memory.get("MemAvailable", 0)
     found = f"{_gb(available)} available of {_gb(memory.get('MemTotal', 0))}"
     if wants.model:
-        found += f"; {wants.model} takes {_gb(wants.memory)}"
+        found += f"; {wants.model} takes {_gb(wants.memory)}{'' if wants.exact else ' or more'}"
     mend = f"close programs there, or take a smaller model: {wants.model} does not fit"
     return Finding("memory", available >= wants.memory, found, "" if available >= wants.memory else mend, True)
 
@@ -244,10 +244,15 @@ def _gb(size: int) -> str:
     return f"{size / 1e9:.2f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
 
 
-def memory_of(path: Path) -> int:
-    """Bytes that a model takes when it runs: its file and the cache of a whole context. Raises what opening the model raises."""
+def wants_of(path: Path, arch: str = "", remote: bool = False, phone: bool = False) -> Wants:
+    """What a model takes where it runs: its file, and in memory the cache of a whole context, too, where it can be opened here to ask it. Raises
+    ModelFileError where it is none."""
     from qig_edge.runtime.opening import open_model
 
-    with open_model(path) as model, model.session() as session:
-        size = sum(p.stat().st_size for p in path.rglob("*")) if path.is_dir() else os.stat(path).st_size
-        return size + session.cache_bytes
+    size = sum(p.stat().st_size for p in path.rglob("*")) if path.is_dir() else path.stat().st_size
+    try:
+        with open_model(path) as model, model.session() as session:
+            memory, exact = size + session.cache_bytes, True
+    except (RuntimeFault, DeviceError, MissingExtra):  # no engine here yet, or this machine is too small itself: what is missing is said elsewhere
+        memory, exact = size, False
+    return Wants(arch, memory, size if remote else 0, path.name, exact, remote, phone)

@@ -133,7 +133,7 @@ class Line:
 
 class Phone:
     """Listens on a port of its own until close(). folder is what it has at /data/local/tmp, tools a folder of programs that come before the
-    system's; genuine: whether its shell and tools are Android's; trusting: whether it takes any computer; features: what it says it can."""
+    system's; trusting: whether it takes any computer; features: what it says it can."""
 
     def __init__(self, folder: Path, *, trusting: bool = True, features: tuple[str, ...] = ("shell_v2", "cmd", "stat_v2")) -> None:
         self.folder, self.trusting, self.features = folder / "data", trusting, features
@@ -142,7 +142,6 @@ class Phone:
         self.tools.mkdir()
         self.path = [str(self.tools)]
         mksh, toybox = shutil.which("mksh"), shutil.which("toybox")
-        self.genuine = bool(mksh and toybox)
         if mksh and toybox:
             system = folder / "system"
             system.mkdir()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import platform
 import shutil
 import subprocess
@@ -15,10 +16,11 @@ import pytest
 from qig_edge.cli import main
 from qig_edge.cli.doctor import examine
 from qig_edge.devices import doctor
-from qig_edge.devices.doctor import PROBE, Finding, Wants, examine_machine, examine_tools, findings, here, memory_of
-from qig_edge.errors import DeviceError
+from qig_edge.devices.doctor import PROBE, Finding, Wants, examine_machine, examine_tools, findings, here, wants_of
+from qig_edge.errors import DeviceError, ModelFileError
 from qig_edge.runtime.assets import model_path
 
+ROOT = Path(__file__).resolve().parents[2]
 PI = r"""
 qig-machine aarch64
 qig-bits 64
@@ -158,9 +160,15 @@ def test_a_library_that_is_not_built(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert not found["C compiler"].ok and found["C compiler"].needed and found["C compiler"].mend == "run 'apt install build-essential'"
 
 
-def test_memory_of_a_model() -> None:
+def test_what_a_model_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = model_path(None)
-    assert memory_of(path) > path.stat().st_size
+    size = path.stat().st_size
+    wants = wants_of(path, "aarch64", remote=True)
+    assert wants.memory > size == wants.space and wants.exact and wants.model == path.name and wants_of(path).space == 0
+    (tmp_path / "bad.gguf").write_bytes(b"nothing")
+    with pytest.raises(ModelFileError, match="bad.gguf"):
+        wants_of(tmp_path / "bad.gguf")
+    assert "m.gguf takes 100.0 MB or more" in read(PI, dataclasses.replace(WANTS, memory=99_999_999, exact=False))["memory"].found
 
 
 def run(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, str, str]:
@@ -178,6 +186,9 @@ def test_command(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch
     assert code == 0 and told["ok"] is True and told["machines"][0]["name"] == "this machine"
     assert {f["what"] for f in told["machines"][0]["findings"]} >= {"libqig", "adb", "ssh", "qemu", "ziglang", "memory", "free space", "system"}
     assert run(capsys, "--device", "c64")[0] == 2
+    child = [sys.executable, "-m", "qig_edge.cli", "doctor"]
+    done = subprocess.run(child, cwd=ROOT, env={**os.environ, "QIG_EDGE_BUILD": str(tmp_path)}, capture_output=True, text=True)
+    assert done.returncode == 1 and "  missing  libqig " in done.stdout and " or more\n" in done.stdout and not done.stderr
     code, _, err = run(capsys, "--device", "rpi4", "--host", "pi@nowhere")
     assert code == 2 and "pi@nowhere" in err
     monkeypatch.setenv("PATH", str(tmp_path))
