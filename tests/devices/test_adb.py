@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pty
 import random
@@ -21,8 +22,12 @@ import pytest
 from qig_edge.cli import main
 from qig_edge.devices import adb
 from qig_edge.devices.adb import HOME, AdbTransport, adb_program, chosen, phones
+from qig_edge.devices.crossbuild import build_program
+from qig_edge.devices.emulate import EMULATORS, PROMPT, emulated, greedy_text
+from qig_edge.devices.profile import load_profile
 from qig_edge.devices.shell import file_hash
 from qig_edge.errors import ConfigError, DeviceError, ModelFileError
+from qig_edge.runtime.assets import model_path
 from tests.devices.adbd import Phone
 
 pytestmark = pytest.mark.skipif(shutil.which("adb") is None, reason="adb is not installed: apt install adb")
@@ -413,3 +418,35 @@ def test_interactive_on_a_terminal(phone: Phone) -> None:
     finally:
         watchdog.cancel()
         os.close(terminal)
+
+
+# What commands do with a device (deploy, chat, bench) belongs below: the fixture `deployed` has a phone with program and model in place.
+
+
+@pytest.fixture(scope="module")
+def android_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program for phones, built once; they run it under qemu."""
+    if importlib.util.find_spec("ziglang") is None or not any(map(shutil.which, EMULATORS)):
+        pytest.skip("ziglang or qemu-user-static is not installed")
+    return build_program(load_profile("android"), tmp_path_factory.mktemp("android") / "qig")
+
+
+@pytest.fixture
+def deployed(phone: Phone, android_program: Path) -> AdbTransport:
+    transport = AdbTransport(phone.serial)
+    transport.push(android_program, "qig", executable=True)
+    transport.push(model_path(None), "model.gguf")
+    return transport
+
+
+@pytest.mark.slow
+def test_a_phones_program_writes_what_it_writes_here(deployed: AdbTransport, android_program: Path) -> None:
+    seen: list[bytes] = []
+    command = [*emulated(load_profile("android"), Path("./qig")), "generate", "model.gguf"]
+    options = ["-p", PROMPT, "-n", "12", "--greedy", "-t", "1"]
+    done = deployed.run([*command, *options], on_stdout=seen.append, timeout=300)
+    assert done.code == 0, done.stderr
+    here = greedy_text(emulated(load_profile("android"), android_program), model_path(None), 12)
+    assert done.stdout.decode() == here and len(here) > len(PROMPT) and b"".join(seen) == done.stdout
+    done = deployed.run([*command[:-1], "none.gguf", *options], timeout=300)
+    assert done.code not in (0, 255) and b"none.gguf" in done.stderr and not done.stdout
