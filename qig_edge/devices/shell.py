@@ -71,9 +71,9 @@ def watched(command: Sequence[str], stdin_bytes: int) -> str:
     """The line of sh that runs a program with the first stdin_bytes of its input and ends it when the input ends after them: whoever started it has
     gone, or wants it gone.
 
-    sshd and adbd give a line one socket as its input and output, and wait until nobody holds it: what watches is the shell itself, in its builtin
-    read, since a cat would outlive it. It is ended by KILL: an mksh that has only just forked loses a TERM, as may the program, which gets a KILL
-    some time later. Its input goes through a file, for two readers of one socket take each other's bytes.
+    adbd gives a line one socket as its input and output, and waits until nobody holds it: what watches is the shell itself, in its builtin read, as
+    a cat would outlive it. It is ended by KILL: an mksh that has only just forked loses a TERM, as may the program, which gets a KILL later on. The
+    program's input goes through a file, for two readers of one line take each other's bytes.
     """
     given, source = "", "/dev/null"
     if stdin_bytes:
