@@ -72,18 +72,15 @@ def watched(command: Sequence[str], stdin_bytes: int) -> str:
     gone, or wants it gone.
 
     adbd gives a line one socket as its input and output, and waits until nobody holds it: what watches is the shell itself, in its builtin read, as
-    a cat would outlive it. It is ended by KILL: an mksh that has only just forked loses a TERM, as may the program, which gets a KILL later on. The
-    program's input goes through a file, for two readers of one line take each other's bytes.
+    a cat would outlive it. It is ended by KILL: an mksh that has only just forked loses a TERM, as may the program, which gets a KILL later on.
     """
-    given, source = "", "/dev/null"
+    program = shlex.join(command)
+    # a file takes the input: a pipe would let the watch below read what is meant for the program
+    staged = "exec 4</dev/null;"
     if stdin_bytes:
-        given = (
-            f'f=.qig-stdin.$$; head -c {stdin_bytes} >"$f"; [ "$(wc -c <"$f")" -eq {stdin_bytes} ] || {{ rm -f "$f"; exit 1; }};'
-            ' exec 4<"$f"; rm -f "$f"; '
-        )
-        source = "&4 4<&-"
+        staged = f'f=.qig-input.$$; (umask 077; head -c {stdin_bytes} <&3 >"$f") || exit 1; exec 4<"$f"; rm -f "$f";'
     return (
-        f"{given}exec 3<&0; {shlex.join(command)} <{source} 3<&- & p=$!;"
+        f"exec 3<&0; {staged} {program} <&4 3<&- 4<&- & p=$!;"
         " { read -r x <&3; kill -TERM $p; sleep 3 </dev/null 3<&-; kill -KILL $p; } >/dev/null 2>&1 & w=$!;"
         " wait $p; c=$?; exec 2>/dev/null; kill -KILL $w; exit $c"
     )
