@@ -211,6 +211,14 @@ def test_a_line_that_breaks_in_mid_run(phone: Phone) -> None:
     assert transport.run(["true"]).code == 0
 
 
+def test_a_client_that_ends_is_no_end_of_the_program(phone: Phone) -> None:
+    transport = AdbTransport(phone.serial)
+    with pytest.raises(DeviceError, match="the connection broke and is there again"):
+        transport.run(FOREVER, on_stdout=lambda data: [job.process.kill() for job in transport._jobs])
+    pid = pid_of(phone)
+    wait_for(lambda: not running(pid))
+
+
 def test_push(phone: Phone, tmp_path: Path) -> None:
     transport, source = AdbTransport(phone.serial), random_file(tmp_path / "model.gguf", 2_500_000)
     told: list[tuple[int, int, str]] = []
