@@ -52,7 +52,7 @@ def examine(path: Path, device: str, host: str | None) -> dict[str, list[Finding
     from qig_edge.errors import DeviceError
 
     profile = load_profile(device)
-    if host is not None and device != "android":
+    if host is not None and profile.transport != "adb":
         raise DeviceError(f"--host {host}: doctor reaches phones (--device android), '{device}' is none")
     if profile.is_host:
         return {"this machine": examine_tools(["libqig"]) + examine_machine(here, wants_of(path))}
