@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "devices": ("qig_edge.cli.devices", "List the devices, show one, or add your own."),
     "deploy": ("qig_edge.cli.deploy", "Put the program and a model on a device."),
     "build": ("qig_edge.cli.build", "Build the qig program for a device."),
+    "doctor": ("qig_edge.cli.doctor", "Say what is missing here or on a device, and what to type."),
     "eval": ("qig_edge.cli.eval", "Evaluate a model on graded problems, and its own state with it."),
     "ipc": ("qig_edge.cli.ipc", "Intelligence per compute of a model, or of two."),
     "train": ("qig_edge.cli.train", "Train a model from text."),

@@ -69,15 +69,20 @@ def neutral(line: str) -> str:
 
 def watched(command: Sequence[str], stdin_bytes: int) -> str:
     """The line of sh that runs a program with the first stdin_bytes of its input and ends it when the input ends after them: whoever started it has
-    gone, or wants it gone."""
+    gone, or wants it gone.
+
+    adbd gives a line one socket as its input and output, and waits until nobody holds it: what watches is the shell itself, in its builtin read, as
+    a cat would outlive it. It is ended by KILL: an mksh that has only just forked loses a TERM, as may the program, which gets a KILL later on.
+    """
     program = shlex.join(command)
     # a file takes the input: a pipe would let the watch below read what is meant for the program
     staged = "exec 4</dev/null;"
     if stdin_bytes:
         staged = f'f=.qig-input.$$; (umask 077; head -c {stdin_bytes} <&3 >"$f") || exit 1; exec 4<"$f"; rm -f "$f";'
     return (
-        f"exec 3<&0; {staged} {program} <&4 3<&- 4<&- & p=$!; {{ cat <&3; kill -TERM $p; }} >/dev/null 2>&1 & w=$!;"
-        " wait $p; c=$?; kill $w 2>/dev/null; exit $c"
+        f"exec 3<&0; {staged} {program} <&4 3<&- 4<&- & p=$!;"
+        " { read -r x <&3; kill -TERM $p; sleep 3 </dev/null 3<&-; kill -KILL $p; } >/dev/null 2>&1 & w=$!;"
+        " wait $p; c=$?; exec 2>/dev/null; kill -KILL $w; exit $c"
     )
 
 
@@ -229,7 +234,7 @@ class ShellTransport(abc.ABC):
         if size - begun + SPARE > int(free[1]) * 1024:
             coming, space = (size - begun) / 1e6, int(free[1]) * 1024 / 1e6
             raise DeviceError(f"{self.name}: no space left for {name}: {coming:.1f} MB are still to come, {space:.1f} MB are free there")
-        if begun < size:
+        if begun < size or not size:  # an empty file has to be made, too
             self._send(source, begun, size, partial, name, progress)
         done = self._script_done(FINISH, partial, target, digest, mode)
         if done.code == DIFFERS:
