@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,9 +16,10 @@ if TYPE_CHECKING:
 
 def command(
     model: opt.Model = None,
-    device: Annotated[str, typer.Option(help="laptop (this machine), rpi4, rpi5 or android.")] = "laptop",
+    device: Annotated[str, typer.Option(help="laptop (this machine), or one of `qig-edge devices`.")] = "laptop",
     host: Annotated[
-        str | None, typer.Option(help="Look at that machine, too: the serial of a phone as 'adb devices' lists it, or auto for the only one.")
+        str | None,
+        typer.Option(help="Look at that machine, too: what ssh takes, or a phone's serial as 'adb devices' lists it, auto for the only one."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
@@ -46,25 +48,25 @@ def command(
 
 def examine(path: Path, device: str, host: str | None) -> dict[str, list[Finding]]:
     """What was found, by machine."""
-    from qig_edge.devices.adb import AdbTransport
     from qig_edge.devices.doctor import Finding, examine_machine, examine_tools, here, wants_of
+    from qig_edge.devices.opening import open_transport
     from qig_edge.devices.profile import load_profile
     from qig_edge.errors import DeviceError
 
     profile = load_profile(device)
-    if host is not None and profile.transport != "adb":
-        raise DeviceError(f"--host {host}: doctor reaches phones (--device android), '{device}' is none")
-    if profile.is_host:
+    host = host or profile.host or None
+    if profile.is_host and host is None:
         return {"this machine": examine_tools(["libqig"]) + examine_machine(here, wants_of(path))}
-    needed = ["ziglang", "qemu"] if host is None else ["ziglang", "adb"]
-    told = {"this machine": examine_tools(needed)}
+    told = {"this machine": examine_tools(["ziglang", "qemu" if host is None else profile.transport])}
     if host is None:
         return told
-    wants = wants_of(path, profile.target.partition("-")[0], remote=True, phone=True)
+    # what runs behind an emulator there need not be of the machine's own kind
+    arch = "" if profile.run_prefix else profile.target.partition("-")[0]
+    wants = wants_of(path, arch, remote=True, phone=profile.transport == "adb")
     try:
-        transport = AdbTransport(None if host == "auto" else host)
-        found = [Finding("reachable", True, transport.name, needed=True), *examine_machine(transport.run, wants)]
-        told[transport.name] = found
+        with contextlib.closing(open_transport(profile, host)) as transport:
+            reachable = Finding("reachable", True, transport.name, needed=True)
+            told[transport.name] = [reachable, *examine_machine(transport.run, wants)]
     except DeviceError as e:
         told[host] = [Finding("reachable", False, "no", str(e), True)]
     return told

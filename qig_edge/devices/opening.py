@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from qig_edge.devices.adb import AdbTransport
 from qig_edge.devices.local import LocalTransport
 from qig_edge.devices.profile import Profile
 from qig_edge.devices.ssh import SshTransport
 from qig_edge.devices.transport import Transport
 from qig_edge.errors import DeviceError
 
+ONLY_PHONE = "auto"
+
 
 def is_emulated(profile: Profile, host: str | None) -> bool:
     """Whether nothing but qemu is left to run this device's programs: no host, and another machine than this one."""
-    return not (host or profile.host) and not profile.is_host and profile.transport == "ssh"
+    return not (host or profile.host) and not profile.is_host and profile.transport != "local"
 
 
 def open_transport(profile: Profile, host: str | None = None) -> Transport:
-    """The way to a device, logged in where it needs that; close() it. host: what ssh takes, or the profile's own where it is None.
+    """The way to a device, logged in where it needs that; close() it. host: what ssh takes, or a phone's serial, "auto" for the only
+    one, or the profile's own where it is None.
 
     Without a host: this machine where the profile is this machine's, else an emulation here. Raises DeviceError where the device cannot be reached.
     """
@@ -35,4 +39,4 @@ def open_transport(profile: Profile, host: str | None = None) -> Transport:
             way.close()
             raise
         return way
-    raise DeviceError(f"device '{profile.name}': its transport '{profile.transport}' is not built in")
+    return AdbTransport(None if host == ONLY_PHONE else host)

@@ -189,8 +189,13 @@ def test_command(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch
     child = [sys.executable, "-m", "qig_edge.cli", "doctor"]
     done = subprocess.run(child, cwd=ROOT, env={**os.environ, "QIG_EDGE_BUILD": str(tmp_path)}, capture_output=True, text=True)
     assert done.returncode == 1 and "  missing  libqig " in done.stdout and " or more\n" in done.stdout and not done.stderr
-    code, _, err = run(capsys, "--device", "rpi4", "--host", "pi@nowhere")
-    assert code == 2 and "pi@nowhere" in err
+    ssh = tmp_path / "ssh"
+    ssh.write_text('#!/bin/sh\n[ "$1" = -G ] && exit 0\necho "ssh: connect to host nowhere port 22: Connection refused" >&2; exit 255\n')
+    ssh.chmod(0o755)
+    monkeypatch.setenv("QIG_EDGE_SSH", str(ssh))
+    code, out, _ = run(capsys, "--device", "rpi4", "--host", "pi@nowhere")
+    assert code == 1 and "-> pi@nowhere cannot be reached: ssh: connect to host nowhere port 22: Connection refused" in out
+    ssh.unlink()
     monkeypatch.setenv("PATH", str(tmp_path))
     code, out, _ = run(capsys, "--device", "android")
     assert code == 1 and "  missing  qemu " in out and "-> run 'apt install qemu-user-static'" in out and "  -        ssh " in out
