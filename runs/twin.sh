@@ -23,3 +23,21 @@ for size in ${SIZES:-1m 3m}; do
     train "dense-$size" "$size" &
     wait
 done
+# What both are worth, as JSON files beside them; runs/twin_results.py makes the tables of docs/results.md of these.
+HELD_OUT=""
+for text in stories books wikipedia dialogue dictionary qa; do HELD_OUT="$HELD_OUT --data $T/$text.jsonl.xz"; done
+for size in ${SIZES:-1m 3m}; do
+    qig=$OUT/twin/qig-$size twin=$OUT/twin/dense-$size
+    for model in "$qig" "$twin"; do
+        gate=()
+        [ "$model" = "$twin" ] || gate=(--set gate.margin=4)
+        $QIG_EDGE convert "$model" --q4 --force "${gate[@]}" -o "$model.gguf"
+        $QIG_EDGE eval "$model.gguf" --suite puzzles --limit 2100 --json > "$model-puzzles.json"
+        $QIG_EDGE eval "$model.gguf" --suite text $HELD_OUT --held-out 10 --limit "${DOCUMENTS:-200}" --json > "$model-text.json"
+    done
+    $QIG_EDGE bench "$qig.gguf" --beside "$twin.gguf" -t 1 --prefill 256 --decode 64 --depths 0,1024,4096 --repeat 9 --json > "$OUT/twin/$size-speed.json"
+    for model in "$qig" "$twin"; do
+        $QIG_EDGE bench "$model.gguf" --peer llama.cpp --peer-model "$twin.gguf" -t 1 --prefill 256 --decode 64 --depths 0,1024,4096 --repeat 5 --json > "$model-peer.json"
+    done
+    $QIG_EDGE ipc "$qig.gguf" "$twin.gguf" --limit 2100 --json > "$OUT/twin/$size-ipc.json"
+done

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from qig_edge.cli import convert_distil
+from qig_edge.cli import options as opt
 from qig_edge.errors import CheckpointError, ConfigError, MissingExtra, ModelFileError
 
 if TYPE_CHECKING:
@@ -97,6 +98,14 @@ def command(
             help="Licence that the file names, as in Apache-2.0 [default: that of the checkpoint's README.md].",
         ),
     ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="A gate chosen after training, which the file holds from then on: gate.margin=4. What it costs is part of the comparison.",
+        ),
+    ] = None,
     ollama: Annotated[
         bool,
         typer.Option("--ollama", help="Write the folder that `ollama create` takes: the file and a Modelfile; -o names it. Also of --distil."),
@@ -144,6 +153,7 @@ def command(
     from qig_edge.cli import convert_file
     from qig_edge.cli.convert_jarvis import convert_jarvis, is_jarvis
     from qig_edge.cli.convert_ollama import converted
+    from qig_edge.convert.gates import gated
     from qig_edge.convert.names import check_format
     from qig_edge.convert.ollama import check_system
     from qig_edge.convert.orientation import check_choice
@@ -179,13 +189,14 @@ def command(
         convert_distil.check(distil, tokens)
     elif data or tokens != convert_distil.TOKENS:
         raise ConfigError("--data and --tokens say what a student learns from: they go with --distil llama")
+    gates = opt.settings(settings)
     roads = {"--distil": distil is not None, folder_kind: onnx, "--ollama": ollama, "--measure": measure}
     if len(both := [road for road, given in roads.items() if given]) > 1 and both != ["--distil", "--ollama"]:
         raise ConfigError(f"{' and '.join(both)} exclude each other: each makes something of its own")
     if onnx and calibration is not None and not static:
         raise ConfigError(f"--calibration is of 4-bit rounding and of --static: {folder_kind} has no use for it")
     checkpoint = found(checkpoint)
-    unfit = {"--ffn-down": ffn_down != "auto", "--calibration": calibration is not None, **roads}
+    unfit = {"--ffn-down": ffn_down != "auto", "--calibration": calibration is not None, "--set": bool(gates), **roads}
     if convert_file.is_gguf(checkpoint):
         named = {"--name": name is not None, "--recipe": recipe is not None, "--license": licence is not None, "--layout": layout is not None}
         if wrong := next((option for option, given in (named | unfit).items() if given), None):
@@ -212,6 +223,10 @@ def command(
     from qig_edge.train import checkpoint as checkpoints
 
     folder = checkpoints.find(checkpoint)
+    if gates:
+        if measure or distil is not None:
+            raise ConfigError(f"--set gives a file its gate: it goes without {'--measure' if measure else '--distil'}")
+        gated(checkpoints.read_config(folder), gates)  # a wrong key or value is said before anything is read
     if onnx:
         from qig_edge.cli import convert_onnx
 
@@ -220,7 +235,7 @@ def command(
         own = types if isinstance(types, OnnxRecipe) else load_onnx_recipe(convert_onnx.recipe_name(profile)) if int8 else None
         source = origin(folder, (own.name if own else "f32") + (" static" if static else ""), licence)
         called = name or run_name(folder)
-        convert_onnx.convert(folder, output, called, own, static, calibration, verify, verify_text, force, as_json, source)
+        convert_onnx.convert(folder, output, called, own, static, calibration, gates, verify, verify_text, force, as_json, source)
         return
     assert isinstance(types, Recipe)
     config = checkpoints.read_config(folder)
@@ -255,7 +270,7 @@ def command(
 
     converted(
         out, source, ollama, system, as_json, asked,
-        lambda target: _convert(folder, target, types, name, verify, verify_text, ffn_down, profile, calibration, source, ollama),
+        lambda target: _convert(folder, target, types, name, verify, verify_text, ffn_down, profile, calibration, gates, source, ollama),
     )  # fmt: skip
 
 
@@ -287,6 +302,7 @@ def _convert(
     ffn_down: str,
     profile: Profile,
     calibration: Path | None,
+    gates: dict[str, str],
     origin: Origin,
     ollama: bool,
 ) -> tuple[list[str], Report | None, dict[str, Any]]:
@@ -299,6 +315,7 @@ def _convert(
     from qig_edge.convert import calibration as calibrating
     from qig_edge.convert import orientation
     from qig_edge.convert import verify as verification
+    from qig_edge.convert.gates import with_gates
     from qig_edge.convert.gguf_writer import vocabulary, write_gguf
     from qig_edge.convert.names import architecture
     from qig_edge.convert.ollama import parameters as own_parameters
@@ -311,7 +328,8 @@ def _convert(
     if checkpoints.read_config(folder).param_counts()["total"] < SMALL:
         torch.set_num_threads(1)  # threads of small products wait for each other more than they compute
     with stoppable(), Steps(f"reading {folder}") as steps:
-        model, tokenizer = checkpoints.load_model(folder), load_tokenizer(folder)
+        trained, tokenizer = checkpoints.load_model(folder), load_tokenizer(folder)
+        model = with_gates(trained, gates)
         twin = model.config.attention == "dot"
         if ollama:
             origin = dataclasses.replace(origin, parameters=own_parameters(model))
@@ -365,7 +383,7 @@ def _convert(
                 if verify:
                     held_out = verification.held_out(folder, opened, tokenizer, text)
                     report = verification.compare(
-                        model, opened, held_out, progress=lambda done, total: steps(done, total, "comparing")
+                        trained, opened, held_out, progress=lambda done, total: steps(done, total, "comparing")
                     )
                     check_kl(report, recipe)
         worst = max(written.lost.items(), key=lambda entry: entry[1], default=None)

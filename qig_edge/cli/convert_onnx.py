@@ -27,6 +27,7 @@ def convert(
     int8: OnnxRecipe | None,
     static: bool,
     calibration: Path | None,
+    gates: dict[str, str],
     verify: bool,
     text: Path | None,
     force: bool,
@@ -58,6 +59,7 @@ def convert(
     from qig_edge.convert import calibration as calibrating
     from qig_edge.convert import onnx_folder
     from qig_edge.convert import verify as verification
+    from qig_edge.convert.gates import with_gates
     from qig_edge.convert.gguf_writer import vocabulary
     from qig_edge.convert.recipe import load_recipe
     from qig_edge.runtime.files import replacing_folder
@@ -72,7 +74,8 @@ def convert(
     report, notes, recipe = None, [], int8 or load_recipe("f32")
     windows, calibrated_on = None, None
     with stoppable(), Steps(f"reading {folder}") as steps:
-        model, tokenizer = checkpoints.load_model(folder), load_tokenizer(folder)
+        trained, tokenizer = checkpoints.load_model(folder), load_tokenizer(folder)
+        model = with_gates(trained, gates)
         if model.config.draft_lag:
             notes.append("the draft is left out: it is of libqig's speculation and changes no text")
         if static:
@@ -89,7 +92,7 @@ def convert(
                     if verify:
                         held_out = verification.held_out(folder, opened, tokenizer, text)
                         report = verification.compare(
-                            model, opened, held_out, progress=lambda done, total: steps(done, total, "comparing")
+                            trained, opened, held_out, progress=lambda done, total: steps(done, total, "comparing")
                         )
                         check_kl(report, recipe)
         except OSError as e:

@@ -130,6 +130,27 @@ def test_text_to_compare_on(tmp_path: Path, capsys: Output, run_folder: Path) ->
         assert not (tmp_path / "n.gguf").exists()
 
 
+def test_a_gate_chosen_after_training(tmp_path: Path, capsys: Output, run_folder: Path) -> None:
+    """The file holds it, and the comparison is with the checkpoint as it was trained: a gate that costs is seen, or refused."""
+    loose, out = tmp_path / "loose.toml", tmp_path / "m.gguf"
+    loose.write_text('what = "w"\nsuffix = "s"\nmax_kl = 100\n[types]\n"*" = "f32"\n', "utf-8")
+    plain = ("--ffn-down", "dense", "-o", out)
+    assert convert(run_folder, "--f32", *plain, "--set", "gate.margin=0.5") == 2
+    assert "passes max_kl" in one_line(capsys) and not out.exists()
+    assert convert(run_folder, "--recipe", loose, *plain, "--set", "gate.margin=0.5", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["kl"] > 1e-4
+    with NativeModel(out) as model:
+        assert model.settings()["gate.margin"] == [0.5]
+    for given, message in (
+        ("regime.low=1", "what a file can be given here is gate.margin or gate.threshold"),
+        ("gate.margin=much", "a number is needed"),
+        ("gate.margin=-1", "gate_margin = -1.0 must be 0 (off) or a positive number of nats"),
+        ("gate.margin", "KEY=VALUE"),
+    ):
+        assert convert(run_folder, *plain, "--force", "--set", given) == 2
+        assert message in one_line(capsys)
+
+
 def one_line(capsys: Output) -> str:
     out, err = capsys.readouterr()
     assert out == ""
