@@ -82,7 +82,7 @@ BAD = {
     "a word for depths": ("bench {model} --depths deep", "depths = 'deep'"),
     "an unknown device": (
         "bench {model} --device rpi9",
-        "unknown device 'rpi9' (devices: android, laptop, old-laptop, rpi-zero2w, rpi4, rpi5)",
+        "unknown device 'rpi9' (devices: android, laptop, old-laptop, rpi-zero2w, rpi4, rpi5; or a profile's FILE.toml)",
     ),
     "an unknown target": ("build --target rpi9", "unknown target 'rpi9' (targets: android, old-laptop, rpi-zero2w, rpi4, rpi5, host)"),
     "an output folder that is none": ("build --target host -o {tmp}/no/qig", "no folder"),

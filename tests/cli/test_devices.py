@@ -36,10 +36,10 @@ def test_one_device_is_shown_with_the_source_of_its_bandwidth(capsys: pytest.Cap
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["show", "c64"], "unknown device 'c64' (devices: android, laptop, old-laptop, rpi-zero2w, rpi4, rpi5)"),
+        (["show", "c64"], "unknown device 'c64' (devices: android, laptop, old-laptop, rpi-zero2w, rpi4, rpi5; or a profile's FILE.toml)"),
         (["show", "../profiles/rpi4"], "unknown device '../profiles/rpi4'"),
         (["show"], "devices show needs a name (devices: android, laptop"),
-        (["shw", "rpi4"], "unknown action 'shw' (actions: list, show)"),
+        (["shw", "rpi4"], "unknown action 'shw' (actions: list, show, add)"),
         (["list", "rpi4"], "devices list takes no name, 'rpi4' was given: qig-edge devices show rpi4"),
     ],
 )
