@@ -80,6 +80,13 @@ def command(
     threads: opt.Threads = 0,
     isa: opt.Isa = "auto",
     backend: opt.Backend = "auto",
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.png",
+            help="Plots too: of puzzles accuracy by level, calibration, surprise against errors; of reasoning the scores.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of tables.")] = False,
 ) -> None:
     """Evaluate a model: accuracy by family and level with standard errors, and how well its own state told difficulty and errors.
@@ -93,6 +100,7 @@ def command(
 
     from qig_edge.cli.progress import Steps
     from qig_edge.evals.opening import open_evaluated
+    from qig_edge.evals.plots import check, draw
     from qig_edge.evals.puzzles.generate import parse_levels
     from qig_edge.evals.suites import Options, run, usual_limit
     from qig_edge.runtime.assets import model_path
@@ -100,6 +108,8 @@ def command(
     chosen = parse_levels(levels) if levels is not None else ()
     fixed, variants = opt.settings(settings), _variants(sweep, suite)
     path = model_path(model)
+    if plot is not None:
+        check(suite, plot)
     found: list[tuple[str, Any]] = []
     with Steps(f"eval {suite}") as steps:
         options = Options(
@@ -125,6 +135,8 @@ def command(
         from qig_edge.evals.text import Sweep
 
         result = Sweep(sweep.partition("=")[0], found)
+    if plot is not None:
+        draw(result.to_dict(), f"{about['name']}  {about['file_type']}", plot)
     if as_json:
         print(json.dumps({"model": about, **result.to_dict()}))
     else:

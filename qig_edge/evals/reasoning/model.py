@@ -121,14 +121,16 @@ class BackendLM(TemplateLM):
         Raises ConfigError where a task draws at random, or the context of the model holds no more than what may be written.
         """
         inputs, limits = [], []
-        for context, how in (r.args for r in requests):
+        for request in requests:
+            context, how = request.args
             if how.get("do_sample") or how.get("temperature"):
                 raise ConfigError("a task that draws its answers at random cannot be scored: answers are greedy")
             most = int(how.get("max_gen_toks", MOST_WRITTEN))
             room = self.max_length - most
             if room <= 0:
                 raise ConfigError(
-                    f"task '{requests[0].task_name}' lets a model write {most} tokens, but the model's context is {self.max_length}: leave it out (--tasks)"
+                    f"task '{request.task_name}' lets a model write {most} tokens, more than its context of {self.max_length} holds after a question: "
+                    "name other tasks (--tasks)"
                 )
             ids = self.tok_encode(context)
             self.cut += len(ids) > room

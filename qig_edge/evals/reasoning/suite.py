@@ -178,7 +178,7 @@ def _tasks(chosen: list[Chosen], tables: dict[str, dict[str, list[dict[str, Any]
     manager = TaskManager(include_defaults=False, include_path=[base / f for f in sorted({s.folder for s in SETS.values()})])
     out = {}
     for c in chosen:
-        spec = {"task": c.name, "test_split": c.split}
+        spec: dict[str, Any] = {"task": c.name, "test_split": c.split}
         if c.files:
             # without solved examples no other split is needed, nor asked for
             spec |= {"validation_split": None, "training_split": None, "custom_dataset": _dataset(tables[c.name])}
