@@ -129,7 +129,7 @@ class BackendLM(TemplateLM):
             room = self.max_length - most
             if room <= 0:
                 raise ConfigError(
-                    f"task '{request.task_name}' lets a model write {most} tokens, more than its context of {self.max_length} holds after a question: "
+                    f"task '{request.task_name}' lets a model write {most} tokens, more than its context of {self.max_length} holds: "
                     "name other tasks (--tasks)"
                 )
             ids = self.tok_encode(context)

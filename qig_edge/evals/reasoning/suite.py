@@ -207,19 +207,22 @@ def _dataset(splits: dict[str, list[dict[str, Any]]]) -> Any:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the harness's own bars and warnings: what concerns the reader is in the result's notes."""
+    """Without the harness's own bars, warnings and the hub's retries: what concerns the reader is in the result's notes, or an error."""
     import datasets
     from lm_eval.api import task
 
-    logger = logging.getLogger("lm_eval")
-    level, bar, bars = logger.level, task.tqdm, datasets.are_progress_bars_disabled()
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("lm_eval", "datasets", "huggingface_hub")]
+    levels = [logger.level for logger in loggers]
+    bar, bars = task.tqdm, datasets.are_progress_bars_disabled()
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     task.tqdm = lambda items, **_: items
     datasets.disable_progress_bars()
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
         task.tqdm = bar
         if not bars:
             datasets.enable_progress_bars()
