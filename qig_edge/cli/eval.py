@@ -128,7 +128,12 @@ def command(
             with open_evaluated(path, isa, fixed | variant, backend) as opened:
                 if suite == "reasoning":
                     options = dataclasses.replace(options, identity=_identity(opened, fixed))
-                found.append((value, run(suite, opened, options)))
+                try:
+                    found.append((value, run(suite, opened, options)))
+                except KeyboardInterrupt:
+                    if options.identity:
+                        steps.say("interrupted: the answers so far are kept, the same command goes on from there")
+                    raise
                 about = {"name": opened.info.name, "file_type": opened.info.file_type, "n_params": opened.info.n_params}
     result: Result = found[0][1]
     if sweep is not None:

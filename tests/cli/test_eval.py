@@ -92,6 +92,31 @@ def test_a_checkpoint_is_evaluated_by_torch(qig_edge: Run, sets: Path) -> None:
         assert a == pytest.approx(b, abs=2e-3), name
 
 
+def test_an_interrupted_run_goes_on(qig_edge: Run, sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("lm_eval", reason="lm-eval is not installed: extra eval")
+    from qig_edge.evals.reasoning.model import BackendLM
+
+    args = ("eval", GOLDEN, "--suite", "reasoning", "--data-dir", sets, "--tasks", "piqa", "-t", 1, "--json")
+    whole = json.loads(qig_edge(*args).out)
+    score, asked = BackendLM._score, []
+
+    def three(self: BackendLM, *request: Any) -> tuple[float, bool]:
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        asked.append(request)
+        return score(self, *request)
+
+    monkeypatch.setattr(BackendLM, "_score", three)
+    code, out, err = qig_edge(*args)
+    assert code == 130 and not out and err == "interrupted: the answers so far are kept, the same command goes on from there\n"
+    monkeypatch.undo()
+    other = json.loads(qig_edge("eval", GOLDEN.parent / "golden-q8_0.gguf", *args[2:]).out)
+    assert other["answers_resumed"] == 0
+    again = json.loads(qig_edge(*args).out)
+    assert again["answers_resumed"] == 3 and again["tasks"] == whole["tasks"]
+    assert json.loads(qig_edge(*args).out)["answers_resumed"] == 0
+
+
 def test_without_the_harness(qig_edge: Run, sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lm_eval", None)
     code, out, err = qig_edge("eval", GOLDEN, "--suite", "reasoning", "--data-dir", sets)

@@ -189,6 +189,35 @@ def test_items_of_another_shape_are_refused_by_line(tmp_path: Path, name: str) -
         read(name, path)
 
 
+def test_items_that_would_break_the_harness_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    for name, item in (
+        ("hellaswag", HELLASWAG[1] | {"endings": ["[step]", "b", "c", "d"]}),
+        ("hellaswag", HELLASWAG[1] | {"label": 4}),
+        ("hellaswag", HELLASWAG[1] | {"label": "-1"}),
+        ("piqa", PIQA[0] | {"label": 0.5}),
+        ("piqa", PIQA[0] | {"label": True}),
+        ("piqa", PIQA[0] | {"goal": "half a character: \ud800"}),
+        ("arc_easy", ARC[2] | {"answerKey": "E"}),
+        ("arc_easy", ARC[0] | {"choices": ["one"], "gold": 0}),
+        ("gsm8k", GSM8K[0] | {"answer": "seven"}),
+    ):
+        with pytest.raises(DataError, match=f"line 2 is no item of '{name}'"):
+            read(name, write_lines(path, [{"arc_easy": ARC, "piqa": PIQA, "gsm8k": GSM8K, "hellaswag": HELLASWAG}[name][0], item]))
+    path.write_text("[" * 100_000)
+    with pytest.raises(DataError, match="line 1 is no item"):
+        read("piqa", path)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(DataError, match="no UTF-8"):
+        read("piqa", path)
+
+
+def test_too_few_solved_examples(sets: Path) -> None:
+    write_lines(sets / "gsm8k_train.jsonl", GSM8K[:5])
+    with pytest.raises(DataError, match="gsm8k_train.jsonl' has too few items: task 'gsm8k' takes 5 solved examples"):
+        asked(ScoringBackend(), sets, ("gsm8k",))
+
+
 IDENTITY = {"sha256": "00"}
 
 

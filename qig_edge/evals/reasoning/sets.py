@@ -24,6 +24,7 @@ from typing import Any
 from qig_edge.errors import ConfigError, DataError
 
 SPLITS = {"train": ("train",), "validation": ("validation", "valid", "val"), "test": ("test",)}
+MARKS = re.compile(r"\[.*?\]")
 BEGUN = re.compile(r"(?<=[.!?\"')]) (?P<begun>[a-z][^.!?]*)$")
 
 
@@ -57,7 +58,7 @@ def _arc(item: dict[str, Any]) -> dict[str, Any]:
     question = item["question"] if "question" in item else item["query"].removeprefix("Question: ")
     choices = item["choices"]
     if isinstance(choices, dict):
-        texts, labels, key = choices["text"], choices["label"], item["answerKey"]
+        texts, labels, key = choices["text"], [_label(x) for x in choices["label"]], _label(item["answerKey"])
     else:
         texts = choices
         labels = [chr(ord("A") + i) for i in range(len(texts))]
@@ -69,7 +70,9 @@ def _arc(item: dict[str, Any]) -> dict[str, Any]:
 
 def _hellaswag(item: dict[str, Any]) -> dict[str, Any]:
     endings = [_text(e) for e in item["endings"]]
-    label = str(_index(int(item["label"]), endings))
+    if not all(MARKS.sub("", e).strip() for e in endings):  # the harness takes marks out
+        raise ValueError("endings")
+    label = str(_index(int(_label(item["label"])), endings))
     if "ctx_a" in item:
         parts = {name: _whole(item[name]) for name in ("activity_label", "ctx_a", "ctx_b")}
         return {**parts, "endings": endings, "label": label}
@@ -83,7 +86,7 @@ def _hellaswag(item: dict[str, Any]) -> dict[str, Any]:
 
 def _piqa(item: dict[str, Any]) -> dict[str, Any]:
     texts = {name: _text(item[name]) for name in ("goal", "sol1", "sol2")}
-    return {**texts, "label": _index(int(item["label"]), (1, 2))}
+    return {**texts, "label": _index(int(_label(item["label"])), (1, 2))}
 
 
 def _gsm8k(item: dict[str, Any]) -> dict[str, Any]:
@@ -96,7 +99,15 @@ def _gsm8k(item: dict[str, Any]) -> dict[str, Any]:
 def _whole(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError("text")
+    value.encode()  # ValueError for half a character
     return value
+
+
+def _label(value: Any) -> str:
+    """A name or number of a choice, as sets write it either way."""
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise TypeError("label")
+    return str(value)
 
 
 def _text(value: Any) -> str:
@@ -181,7 +192,7 @@ def read(name: str, file: Path) -> list[dict[str, Any]]:
                     continue
                 try:
                     rows.append(SETS[name].row(json.loads(line)))
-                except (ValueError, KeyError, TypeError, AttributeError):
+                except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                     raise DataError(f"'{file}' line {number} is no item of '{name}': it needs {SETS[name].form}") from None
     except OSError as e:
         raise DataError(f"cannot read '{file}': {e.strerror}") from None

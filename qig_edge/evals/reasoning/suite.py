@@ -140,13 +140,14 @@ def run(backend: Backend, options: Options) -> Reasoning:
     from qig_edge.evals.reasoning.model import BackendLM
 
     tables = {c.name: {s: read(c.name, file) for s, file in c.files.items()} for c in chosen}
-    kept = _kept(chosen, tables, options, lm_eval.__version__)
+    kept: Kept | None = None
     done = False
     session = backend.session(n_threads=options.threads)
     try:
-        model = BackendLM(backend, session, options.progress, kept)
         with _quiet():
             tasks = _tasks(chosen, tables)
+            kept = _kept(chosen, tables, options, lm_eval.__version__)
+            model = BackendLM(backend, session, options.progress, kept)
             told = evaluate(model, {"tasks": dict(tasks)}, limit=options.limit, bootstrap_iters=1)
         done = True
         assert told is not None
@@ -192,6 +193,9 @@ def _tasks(chosen: list[Chosen], tables: dict[str, dict[str, list[dict[str, Any]
         if task.get_config("num_fewshot") is None:
             task.set_config(key="num_fewshot", value=0)
         task.set_fewshot_seed(seed=SEED)
+        shots, solved = task.get_config("num_fewshot"), SETS[c.name].examples
+        if shots and solved in c.files and len(tables[c.name][solved]) <= shots:  # one may be the question itself
+            raise DataError(f"'{c.files[solved]}' has too few items: task '{c.name}' takes {shots} solved examples from it, beside the question")
         out[c.name] = task
     return out
 
