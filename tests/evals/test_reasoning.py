@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,17 @@ def test_texts_that_a_model_cannot_take(sets: Path) -> None:
         lm(ScoringBackend(n_ctx=10)).loglikelihood(requests(("q", "x" * 11)))
     with pytest.raises(ConfigError, match="task 'gsm8k' lets a model write 256 tokens, more than its context of 256 holds"):
         asked(ScoringBackend(n_ctx=256), sets, ("gsm8k",))
+
+
+def test_local_sets_ask_nothing_of_a_network(sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*address: Any) -> None:
+        raise AssertionError(f"a connection to {address}")
+
+    monkeypatch.setattr("socket.socket.connect", refused)
+    monkeypatch.setattr("socket.getaddrinfo", refused)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    assert asked(ScoringBackend(), sets)["requests"] == 3 * 4 * 4 + 4 * 2
+    assert os.environ["HF_HUB_OFFLINE"] == "1"
 
 
 def test_one_item_has_no_standard_error(sets: Path) -> None:
