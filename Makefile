@@ -72,7 +72,7 @@ $(DEV)/installed: pyproject.toml
 	test -x $(DEV)/bin/pip || $(PYTHON) -m venv $(DEV)
 	$(BIN)/pip install --disable-pip-version-check --quiet --upgrade pip
 	$(BIN)/pip install --quiet "$(TORCH)"
-	$(BIN)/pip install --quiet -C wheel.cmake=false -e '.[train,cross,onnx,dev]'
+	$(BIN)/pip install --quiet -C wheel.cmake=false -e '.[train,cross,onnx,eval,dev]'
 	$(BIN)/pip install --quiet einops jaxtyping mpmath opt-einsum scipy tqdm "$(TORCH)"
 	$(BIN)/pip install --quiet --no-deps $(OPTIMIZERS)
 	touch $@

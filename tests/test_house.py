@@ -43,7 +43,7 @@ INDEX_NAMES = {
     "lm_eval": "lm-eval",
     "optimum": "optimum-onnx",
 }
-HEAVY = ("torch", "transformers", "tokenizers", "datasets", "numpy", "gguf", "matplotlib", "onnx", "requests")
+HEAVY = ("torch", "transformers", "tokenizers", "datasets", "numpy", "gguf", "matplotlib", "onnx", "requests", "lm_eval")
 
 
 def files(repository: Path, suffixes: set[str]) -> Iterator[Path]:

@@ -16,7 +16,10 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.M | re.S)
 SHELL = [line for language, text in BLOCKS if language == "sh" for line in text.splitlines() if line.strip()]
 QIG = [line for line in SHELL if re.search(r"\bqig-edge\b", line) and "install" not in line]
 # What a run of the suite can afford: no training, no benchmark, no dialogue with a terminal, no file that the reader brings.
-DEAR = r"qig-edge (train|ablate|convert|bench|build|data|pull|models|diagnose|deploy|devices)\b|model\.gguf|model-onnx|/bin/qig-edge|qig-edge chat$"
+DEAR = (
+    r"qig-edge (train|ablate|convert|bench|build|data|pull|models|diagnose|deploy|devices)\b"
+    r"|model\.gguf|model-onnx|run/step-|/bin/qig-edge|qig-edge chat$"
+)
 CHEAP = [line for line in QIG if not re.search(DEAR, line)]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,6 +11,8 @@ from qig_edge.cli import options as opt
 
 if TYPE_CHECKING:
     from qig_edge.evals.suites import Result
+    from qig_edge.runtime.opening import OpenedModel
+    from qig_edge.runtime.torch_model import TorchModel
 
 
 def command(
@@ -17,12 +20,33 @@ def command(
     suite: Annotated[
         str,
         typer.Option(
-            help="puzzles: graded reasoning problems; symmetry: role-swapped pairs; text: bits per byte of given texts."
+            help="puzzles: graded reasoning problems; reasoning: GSM8K, ARC, HellaSwag, PIQA (extra eval); symmetry: role-swapped pairs; "
+            "text: bits per byte of given texts."
         ),
     ] = "puzzles",
     limit: Annotated[
-        int, typer.Option(min=1, max=1 << 20, help="Number of items; of text: documents of each file.")
-    ] = 700,
+        int | None,
+        typer.Option(
+            min=1,
+            max=1 << 20,
+            help="Number of items; of text: documents of each file; of reasoning: items of each task. Default: 700, of reasoning all.",
+        ),
+    ] = None,
+    tasks: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TASK,TASK",
+            help="Of reasoning: gsm8k, arc_easy, arc_challenge, hellaswag, piqa; TASK:SPLIT for another split than the published one. Default: all "
+            "that --data-dir has.",
+        ),
+    ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Of reasoning: folder with the items, TASK_SPLIT.jsonl. Without it they come from the Hugging Face hub.",
+        ),
+    ] = None,
     levels: Annotated[
         str | None, typer.Option(metavar="N-N", help="Of puzzles: levels of difficulty, 3, 1-5 or 1,3-4.")
     ] = None,
@@ -56,49 +80,85 @@ def command(
     threads: opt.Threads = 0,
     isa: opt.Isa = "auto",
     backend: opt.Backend = "auto",
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.png",
+            help="Plots too: of puzzles accuracy by level, calibration, surprise against errors; of reasoning the scores.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of tables.")] = False,
 ) -> None:
     """Evaluate a model: accuracy by family and level with standard errors, and how well its own state told difficulty and errors.
 
     Answers to puzzles are greedy and compared exactly. Surprise and confidence are those of the model's own answers. Texts are scored whole, in
-    windows that overlap where one is longer than the context.
+    windows that overlap where one is longer than the context. The question sets of reasoning are those of lm-evaluation-harness, with its prompts
+    and metrics; such a run that was interrupted goes on where it stopped. MODEL may be a checkpoint folder too, which torch runs.
     """
+    import dataclasses
     import json
 
     from qig_edge.cli.progress import Steps
+    from qig_edge.evals.opening import open_evaluated
+    from qig_edge.evals.plots import check, draw
     from qig_edge.evals.puzzles.generate import parse_levels
-    from qig_edge.evals.suites import Options, run
+    from qig_edge.evals.suites import Options, run, usual_limit
     from qig_edge.runtime.assets import model_path
-    from qig_edge.runtime.opening import open_model
 
     chosen = parse_levels(levels) if levels is not None else ()
     fixed, variants = opt.settings(settings), _variants(sweep, suite)
     path = model_path(model)
+    if plot is not None:
+        check(suite, plot)
     found: list[tuple[str, Any]] = []
     with Steps(f"eval {suite}") as steps:
         options = Options(
-            limit=limit,
+            limit=limit if limit is not None else usual_limit(suite),
             levels=chosen,
             seed=seed,
             data=tuple(data or ()),
             held_out=held_out,
             stride=stride,
+            tasks=tuple(t.strip() for t in tasks.split(",")) if tasks is not None else (),
+            data_dir=data_dir,
             threads=threads,
             progress=steps,
         )
         for value, variant in variants:
-            with open_model(path, isa, fixed | variant, backend) as opened:
-                found.append((value, run(suite, opened, options)))
+            with open_evaluated(path, isa, fixed | variant, backend) as opened:
+                if suite == "reasoning":
+                    options = dataclasses.replace(options, identity=_identity(opened, fixed))
+                try:
+                    found.append((value, run(suite, opened, options)))
+                except KeyboardInterrupt:
+                    if options.identity:
+                        steps.say("interrupted: the answers so far are kept, the same command goes on from there")
+                    raise
                 about = {"name": opened.info.name, "file_type": opened.info.file_type, "n_params": opened.info.n_params}
     result: Result = found[0][1]
     if sweep is not None:
         from qig_edge.evals.text import Sweep
 
         result = Sweep(sweep.partition("=")[0], found)
+    if plot is not None:
+        draw(result.to_dict(), f"{about['name']}  {about['file_type']}", plot)
     if as_json:
         print(json.dumps({"model": about, **result.to_dict()}))
     else:
         _print(f"{about['name']}  {about['file_type']}", result)
+
+
+def _identity(opened: OpenedModel | TorchModel, settings: dict[str, str]) -> dict[str, Any]:
+    """What the answers of an opened model depend on: its bytes, what runs them, and settings of the user's."""
+    from qig_edge import __version__
+    from qig_edge.bench.identity import model_hash
+
+    return {
+        "sha256": model_hash(opened.path),
+        "engine": f"{type(opened).__name__} {opened.info.isa}",
+        "settings": settings,
+        "qig_edge": __version__,
+    }
 
 
 def _variants(sweep: str | None, suite: str) -> list[tuple[str, dict[str, str]]]:
@@ -121,7 +181,7 @@ def _print(title: str, result: Result) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)  # "arc_easy:train" is no picture
     console.print(title, markup=False, soft_wrap=True)
     for shown in result.tables():
         table = Table(title=shown.title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)

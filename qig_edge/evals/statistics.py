@@ -161,6 +161,20 @@ def selective_accuracy(confidence: Sequence[float], right: Sequence[bool], cover
     return float((ok[above].sum() + from_ties) / keep)
 
 
+def groups(values: Sequence[float], flags: Sequence[bool], count: int = 10) -> list[tuple[float, float, int]]:
+    """(mean value, share of flags, size) of groups of nearly equal size, by rising value; fewer groups where there are fewer values.
+
+    Equal values may fall on both sides of a border: their flags count in the order given.
+    """
+    data, flagged = _finite(values), np.asarray(flags, bool)
+    _same_length(data, flagged)
+    if not len(data):
+        return []
+    order = np.argsort(data, kind="stable")
+    parts = np.array_split(order, min(count, len(data)))
+    return [(float(data[part].mean()), float(flagged[part].mean()), len(part)) for part in parts]
+
+
 def mean(values: Sequence[float]) -> float | None:
     """Mean, None of nothing."""
     return math.fsum(_finite(values)) / len(values) if len(values) else None

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 from qig_edge.errors import ConfigError
@@ -18,9 +20,11 @@ from qig_edge.runtime.backend import Backend
 # name: module
 SUITES: dict[str, str] = {
     "puzzles": "qig_edge.evals.puzzles.suite",
+    "reasoning": "qig_edge.evals.reasoning.suite",
     "symmetry": "qig_edge.evals.symmetry",
     "text": "qig_edge.evals.text",
 }
+LIMIT = 700  # items, of a suite that names no other number
 
 
 def _silent(done: int, total: int) -> None:
@@ -33,15 +37,20 @@ class Options:
 
     limit: most items; levels: difficulties, empty for all; data: files of texts; held_out: of these the documents
     that training with this validation_permille did not see, 0 for all; stride: tokens from window to window, 0 for half a context;
-    threads 0: the back end's choice; progress(done, total) is called as it goes. A suite refuses what it has no use for.
+    tasks: of reasoning, empty for all; data_dir: the folder of its items, None for the hub; identity: what the model's answers depend on, for a
+    suite that keeps them (empty: none are kept); threads 0: the back end's choice; progress(done, total) is called as it goes. A suite refuses
+    what it has no use for.
     """
 
-    limit: int = 700
+    limit: int = LIMIT
     levels: tuple[int, ...] = ()
     seed: int = 0
     data: tuple[str, ...] = ()
     held_out: int = 0
     stride: int = 0
+    tasks: tuple[str, ...] = ()
+    data_dir: Path | None = None
+    identity: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     threads: int = 0
     progress: Callable[[int, int], None] = _silent
 
@@ -83,6 +92,11 @@ class Result(Protocol):
 
     def notes(self) -> list[str]:
         """Lines that the reader of the tables has to know."""
+
+
+def usual_limit(name: str) -> int:
+    """How many items a suite asks where nobody says: all of each task that scores are published on."""
+    return sys.maxsize if name == "reasoning" else LIMIT
 
 
 def run(name: str, backend: Backend, options: Options) -> Result:

@@ -136,7 +136,7 @@ def unrelated(compared: Sequence[Compared]) -> float | None:
 
 def run(backend: Backend, options: Options) -> Result:
     """Compares options.limit pairs, at most all. Raises ConfigError for options of other suites, RuntimeFault for a model without a chat format."""
-    options.refuse("symmetry", "levels", "data", "held_out", "stride")
+    options.refuse("symmetry", "levels", "data", "held_out", "stride", "tasks", "data_dir")
     pairs = load_pairs()[: options.limit]
     found = []
     with Scorer(backend, n_threads=options.threads) as scorer:

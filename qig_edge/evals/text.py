@@ -160,7 +160,7 @@ def run(backend: Backend, options: Options) -> Result:
 
     Raises ConfigError for options that do not fit, DataError for data that cannot be read or hold no text.
     """
-    options.refuse("text", "levels")
+    options.refuse("text", "levels", "tasks", "data_dir")
     if not options.data:
         raise ConfigError("the text suite needs --data FILE, a text or .jsonl file (repeatable)")
     texts = [(name, text) for name in options.data for text in _texts(name, options)]

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qig_edge.config import ModelConfig
 from qig_edge.errors import ConfigError, MissingExtra, ModelFileError, QigError, RuntimeFault
-from qig_edge.runtime.backend import ROLES
+from qig_edge.runtime.folder_tokens import FolderTokens
 from qig_edge.runtime.native import ModelInfo
 from qig_edge.runtime.onnx_names import Names, names_of
 from qig_edge.runtime.onnx_session import OnnxSession
@@ -37,7 +36,7 @@ def is_onnx(path: Path) -> bool:
     return path.suffix == ".onnx" or (path / GRAPH).is_file()
 
 
-class OnnxModel:
+class OnnxModel(FolderTokens):
     """An ONNX folder opened by onnxruntime, shared by its sessions, closed by close() or at the end of a with block.
 
     path: the folder, or its model.onnx. Raises MissingExtra without onnxruntime or tokenizers, ModelFileError for a folder that is not whole, a
@@ -62,19 +61,9 @@ class OnnxModel:
         self.config, tokenizer = _described(folder)
         self.names: Names = names_of(self.config)
         _check_graph(self.engine(default_threads()), self.names, self._graph)
+        super().__init__(tokenizer, self.config.vocab_size)
         self._metadata: dict[str, str] = dict(self.engine(default_threads()).get_modelmeta().custom_metadata_map)
-        self._texts, self._control = _bytes_of(tokenizer, self.config.vocab_size)
-        self._single = {text: i for i, text in enumerate(self._texts) if len(text) == 1 and i not in self._control}
-        self._tokenizers = {}
-        for special in (False, True):
-            copy = type(tokenizer).from_str(tokenizer.to_str())
-            copy.encode_special_tokens = not special
-            self._tokenizers[special] = copy
         self.info = _info(self.config, self._metadata, folder, onnxruntime.__version__)
-        self.bos: int | None = None
-        self.eos = 0
-        self.eot: int | None = 4
-        self.turn_end = [4]
 
     def engine(self, n_threads: int) -> onnxruntime.InferenceSession:
         """The graph loaded for a number of threads, which onnxruntime fixes when it loads; only the last one is kept, sessions keep theirs.
@@ -122,35 +111,6 @@ class OnnxModel:
     def metadata(self, key: str) -> str | None:
         """A string of the model's description by its GGUF key; None where there is none."""
         return self._metadata.get(key)
-
-    def tokenize(self, text: str | bytes, *, parse_special: bool = False) -> list[int]:
-        """Token ids of a text (any bytes; those that are no UTF-8 one by one). parse_special: control tokens in the text are recognised."""
-        data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else bytes(text)
-        tokenizer, out = self._tokenizers[parse_special], list[int]()
-        while data:
-            try:
-                whole, bad, data = data.decode("utf-8"), b"", b""
-            except UnicodeDecodeError as e:
-                whole, bad, data = data[: e.start].decode("utf-8"), data[e.start : e.end], data[e.end :]
-            out += tokenizer.encode(whole, add_special_tokens=False).ids if whole else []
-            out += [self._single[bytes([byte])] for byte in bad]
-        return out
-
-    def detokenize(self, tokens: Sequence[int], *, special: bool = False) -> bytes:
-        """The bytes of tokens, joined; control tokens are empty unless special. Raises RuntimeFault for one that there is not."""
-        ids = [int(t) for t in tokens]
-        for t in ids:
-            if not 0 <= t < len(self._texts):
-                raise RuntimeFault(f"token = {t} must be in [0, {len(self._texts)})")
-        return b"".join(self._texts[t] for t in ids if special or t not in self._control)
-
-    def chat_turn(self, role: str, content: str | None, *, first: bool = False) -> list[int]:
-        """One chat turn as tokens; content None: the header alone. Raises ConfigError for an unknown role."""
-        from qig_edge.train.tokenizer import HEADERS
-
-        if role not in ROLES:
-            raise ConfigError(f"role = '{role}' must be one of {', '.join(ROLES)}")
-        return [HEADERS[role]] + ([] if content is None else [*self.tokenize(content), *self.turn_end])
 
     def session(self, *, n_ctx: int = 0, n_threads: int = 0, n_threads_batch: int = 0) -> OnnxSession:
         """A fresh timeline. n_ctx 0: the model's context length; n_threads 0: the big cores, at most 4; n_threads_batch, of prompts: onnxruntime
@@ -204,21 +164,6 @@ def _check_graph(engine: Any, names: Names, path: Path) -> None:
         dims = names.past.get(given.name, (given.shape, ""))[0]
         if [d for d in given.shape if isinstance(d, int)] != [d for d in dims if isinstance(d, int)]:
             raise ModelFileError(f"{path} does not belong to its config.json: {given.name} is {given.shape}, expected {list(dims)}")
-
-
-def _bytes_of(tokenizer: Tokenizer, vocab_size: int) -> tuple[list[bytes], set[int]]:
-    """The bytes of every token, and which are control tokens."""
-    from qig_edge.convert.gguf_writer import CONTROL, vocabulary
-
-    try:
-        texts, kinds, _ = vocabulary(tokenizer, vocab_size)
-    except QigError as e:
-        raise ModelFileError(str(e)) from None
-    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]  # bytes that GPT-2's alphabet writes as themselves
-    others = [byte for byte in range(256) if byte not in plain]
-    letters = {chr(b): b for b in plain} | {chr(256 + i): b for i, b in enumerate(others)}
-    control = {i for i, kind in enumerate(kinds) if kind == CONTROL}
-    return [t.encode() if i in control else bytes(letters[c] for c in t) for i, t in enumerate(texts)], control
 
 
 def _info(config: ModelConfig, metadata: dict[str, str], folder: Path, version: str) -> ModelInfo:

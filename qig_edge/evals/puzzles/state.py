@@ -31,7 +31,8 @@ def state_metrics(problems: Sequence[Problem], answers: Sequence[Answer]) -> dic
 
     phi_level_spearman: rank correlation of an answer's phi with its problem's level; within families (their mean); with the length of
     the prompt taken out. surprise_error_auroc: that a wrong answer's surprise exceeds a right one's; over everything it profits from
-    families that differ in both, so the mean within families stands beside it. claims: by name in CLAIMS, the
+    families that differ in both, so the mean within families stands beside it. surprise_error_curve: share of wrong answers in groups of
+    equal size by rising surprise. claims: by name in CLAIMS, the
     number of values, calibration error over ten bins with its curve, AUROC of the lack of it for errors, accuracy of the surest.
     """
     right = [a.text == p.answer for p, a in zip(problems, answers, strict=True)]
@@ -52,6 +53,9 @@ def state_metrics(problems: Sequence[Problem], answers: Sequence[Answer]) -> dic
         "phi_level_spearman_by_family": by_family,
         "surprise_error_auroc": area,
         "surprise_error_auroc_stderr": None if area is None else st.auroc_stderr(area, sum(wrong), sum(right)),
+        "surprise_error_curve": [
+            {"surprise": x, "errors": share, "answers": n} for x, share, n in (st.groups(surprise, wrong) if surprise else [])
+        ],
         "surprise_error_auroc_within_families": st.mean([a for a in areas.values() if a is not None]),
         "surprise_error_auroc_by_family": areas,
         "claims": {name: _claim(*values) for name, values in _claims(problems, answers, right).items()},

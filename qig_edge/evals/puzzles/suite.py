@@ -136,7 +136,7 @@ class Puzzles:
 
 def run(backend: Backend, options: Options) -> Puzzles:
     """Asks options.limit test problems. Raises ConfigError where the context holds none of them, and for options of other suites."""
-    options.refuse("puzzles", "data", "held_out", "stride")
+    options.refuse("puzzles", "data", "held_out", "stride", "tasks", "data_dir")
     chosen = list(problems(options.limit, options.seed, "test", options.levels or LEVELS))
     asked: list[Problem] = []
     answers: list[Answer] = []
