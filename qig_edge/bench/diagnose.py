@@ -80,10 +80,12 @@ def diagnose(row: Row) -> Diagnosis:
 
 
 def lines(row: Row) -> list[str]:
-    """The verdict as sentences, a line each: bound and remedy, distance from the ceiling, then what else was found."""
+    """The verdict as sentences, a line each: that it is of a prediction, where it is; bound and remedy, distance from the ceiling, then what else was
+    found."""
     found = diagnose(row)
-    first = [_sentence(found.bound)] if found.bound else []
-    return [*first, found.ceiling, *(_sentence(f) for f in found.beside)]
+    first = [f for f in found.beside if f.rule == "predicted"]
+    bound = [found.bound] if found.bound else []
+    return [*map(_sentence, first + bound), found.ceiling, *(_sentence(f) for f in found.beside if f not in first)]
 
 
 def measured(row: Row) -> list[dict[str, Any]]:

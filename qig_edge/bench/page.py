@@ -54,7 +54,7 @@ def _section(row: Row) -> str:
         f'<p class="sub">{marks}{escape(_subtitle(row))}</p>',
         f'<div class="verdict">{verdict}</div>',
         f'<div class="plots">{"".join(figures(row))}</div>',
-        "<h2>Measurements</h2>",
+        f"<h2>{'Predictions, no measurements' if row['kind'] == 'PREDICTED' else 'Measurements'}</h2>",
         _table(("", "median", "range, and more"), [(a, b, c) for a, b, c in lines(row)], kind="measured", numeric=1),
         "<h2>Machine</h2>",
         _table(("", "before", "after"), _state(row), kind="state"),

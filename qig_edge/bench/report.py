@@ -42,6 +42,8 @@ def lines(row: dict[str, Any]) -> list[tuple[str, str, str]]:
             f"buffer of {result['bandwidth_buffer_bytes'] / 2**20:.1f} MiB, {result['threads']} threads",
         )
     )
+    if row["kind"] == "PREDICTED":
+        out = [(what, value, said if "PREDICTED" in said else f"{said}, PREDICTED") for what, value, said in out]
     return out + _costs(row) + _sustained(row) + _state(row)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from qig_edge.bench.page import page, write_page
+from qig_edge.bench.report import lines
 from qig_edge.bench.svg import chart, labels, linear, logarithmic
 from tests.bench.chromium import Browser, browser, program
 from tests.bench.rows import decode, full_row, predicted
@@ -101,7 +102,11 @@ def test_marks_and_reasons() -> None:
     row["throttling"] = {"throttled": True, "why": "under-voltage"}
     text = page([row])
     assert 'class="badge">INTERRUPTED<' in text and 'class="badge">THROTTLED<' in text and "PREDICTED" not in text
-    assert 'class="badge">PREDICTED<' in page([predicted()])
+    shown = page([predicted()])
+    assert 'class="badge">PREDICTED<' in shown and "Predictions, no measurements" in shown and "Measurements" not in shown
+    assert shown.index("PREDICTED: nothing was measured") < shown.index("of the ceiling")  # before anything that follows from it
+    rates = [said for what, value, said in lines(predicted()) if value != "-" and what.startswith(("prefill", "decode", "peak", "bytes", "read"))]
+    assert len(rates) > 3 and all("PREDICTED" in said for said in rates)
     text = page([bare()])
     assert "Not shown: temperature (no sensor is readable" in text and "power (no RAPL packages" in text
     assert "does not tell what a token makes it read" in text
