@@ -29,7 +29,7 @@ from qig_edge.devices.transport import Done, Transport
 from qig_edge.errors import DataError, DeviceError, RuntimeFault
 
 NOT_THERE = "not measured on a device that runs the qig program alone"
-# $1 the file to be cold, or nothing; the rest is the program
+# $1 the file to be cold, or nothing; the rest is the program, which ends where this is told to
 TIMED = r"""
 f=$1; shift
 if [ -n "$f" ]; then
@@ -38,7 +38,9 @@ if [ -n "$f" ]; then
   left=$(fincore -b -n -o RES "$f" 2>/dev/null | tr -d ' ')
   [ -n "$left" ] && [ "$left" -lt $(( $(wc -c <"$f") / 20 + 1 )) ] || exit 0
 fi
-a=$(date +%s%N); "$@" </dev/null >/dev/null || exit; b=$(date +%s%N)
+a=$(date +%s%N); "$@" </dev/null >/dev/null & p=$!
+trap 'kill "$p"; exit 143' TERM
+wait "$p" || exit; b=$(date +%s%N)
 echo "qig-took $a $b"
 """
 

@@ -85,11 +85,11 @@ def command(
     isa: opt.Isa = "auto",
     backend: opt.Backend = "auto",
     host: Annotated[
-        str | None, typer.Option(metavar="HOST", help="Of --device: measure there, over ssh: user@host, or what else ssh takes for one.")
+        str | None, typer.Option(metavar="HOST", help="Of --device: measure there: user@host, or what else ssh takes for one; of a phone the serial.")
     ] = None,
     hosts: Annotated[
         Path | None,
-        typer.Option(help='Of --device rpi4,rpi5: measure on all of them at once; a TOML file with a line rpi4 = "user@host" for each.'),
+        typer.Option(help='Of --device rpi4,rpi5: measure on all of them at once; a TOML file with a line rpi4 = "user@host", or android = "SERIAL", for each.'),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object with the raw samples.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Instead of the table: a line a test, comma-separated.")] = False,

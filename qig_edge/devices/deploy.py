@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import importlib.util
 import os
+import posixpath
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -131,8 +132,9 @@ def deploy(
     program = device_program(profile, steps)
     if isinstance(way, LocalTransport):
         return Deployed(prefix, _here(program), _here(model), None)
-    sent_program = way.push(program, f"{FOLDER}/qig", progress, executable=True)
-    return Deployed(prefix, sent_program, way.push(model, f"{FOLDER}/{model.name}", progress), found)
+    folder = posixpath.join(way.base, FOLDER)
+    sent_program = way.push(program, f"{folder}/qig", progress, executable=True)
+    return Deployed(prefix, sent_program, way.push(model, f"{folder}/{model.name}", progress), found)
 
 
 def _here(path: Path) -> Pushed:

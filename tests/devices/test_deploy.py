@@ -1,20 +1,25 @@
-"""deploy, chat, generate, bench and devices add against a real sshd, behind which qemu runs the Pi's own program."""
+"""deploy, chat, generate, bench and devices add over a real sshd, and over adb to a phone's double; behind both qemu runs the Pi's own program."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from qig_edge.bench.machine import machine
 from qig_edge.bench.remote import read_hosts, table
 from qig_edge.cli import main
+from qig_edge.cli.progress import Steps
+from qig_edge.devices import shell
 from qig_edge.devices.adding import described, toml
 from qig_edge.devices.deploy import Need, check, device_program
 from qig_edge.devices.local import LocalTransport
@@ -22,7 +27,8 @@ from qig_edge.devices.probe import Probe, parse, probe
 from qig_edge.devices.profile import Profile, load_profile, read_profile, user_folder
 from qig_edge.devices.ssh import SshTransport
 from qig_edge.errors import ConfigError, DataError, DeviceError
-from tests.devices.conftest import Server
+from tests.devices.adbd import Phone
+from tests.devices.conftest import AdbPlace, Place, Server, tool, wait_for
 
 Result = tuple[int, str, str]
 PI = """Welcome to the kitchen
@@ -143,38 +149,91 @@ def test_hosts(tmp_path: Path) -> None:
         read_hosts(tmp_path / "none")
 
 
-def test_a_second_deploy_sends_nothing(sshd: Server, device: Path, tiny_model: Path, qig_edge: Callable[..., Result]) -> None:
-    code, out, err = qig_edge("deploy", tiny_model, "--device", device, "--host", sshd.host, "--json")
+def test_a_second_deploy_sends_nothing(place: Place, tiny_model: Path, qig_edge: Callable[..., Result]) -> None:
+    code, out, err = qig_edge("deploy", tiny_model, *place.options, "--json")
     assert code == 0, err
     first = json.loads(out)
-    program = device_program(load_profile(str(device)))
-    assert (sshd.home / "qig-edge" / "qig").read_bytes() == program.read_bytes()
-    assert (sshd.home / first["model"]["path"]).read_bytes() == tiny_model.read_bytes()
+    program = device_program(load_profile(str(place.device)))
+    assert first["host"] == place.name and (place.home / "qig-edge" / "qig").read_bytes() == program.read_bytes()
+    assert place.held(first["model"]["path"]).read_bytes() == tiny_model.read_bytes()
     assert first["model"]["sent"] == tiny_model.stat().st_size and first["program"]["sent"] == program.stat().st_size
-    code, out, err = qig_edge("deploy", tiny_model, "--device", device, "--host", sshd.host)
+    code, out, err = qig_edge("deploy", tiny_model, *place.options)
     assert code == 0 and "everything was there" in err
-    done = subprocess.run(["sh", "-c", out.replace(" chat ", " info ")], cwd=sshd.home, capture_output=True)
+    done = place.typed(out.replace(" chat ", " info "))
     assert done.returncode == 0 and b"tiny" in done.stdout, done.stderr
 
 
+def test_a_deploy_that_was_cut_goes_on(place: Place, tiny_model: Path, qig_edge: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    arriving, cuts = place.home / "qig-edge", []
+
+    def cut(self: Steps, done: int, total: int, title: str | None = None) -> None:
+        if title and title.startswith("sending qig") and done >= total // 2 and not cuts:
+            wait_for(lambda: any(p.stat().st_size for p in arriving.glob(".qig.*.partial")))
+            cuts.append(done)
+            place.cut()
+
+    monkeypatch.setattr(shell, "CHUNK", 1 << 14)
+    monkeypatch.setattr(Steps, "__call__", cut)
+    code, out, err = qig_edge("deploy", tiny_model, *place.options)
+    assert code == 2 and cuts and not out and len(err.splitlines()) == 1 and place.name in err and not (arriving / "qig").exists(), err
+    place.mend()
+    code, out, err = qig_edge("deploy", tiny_model, *place.options, "--json")
+    assert code == 0, err
+    sent = json.loads(out)
+    assert 0 < sent["program"]["sent"] < sent["program"]["bytes"] and sent["model"]["sent"] == sent["model"]["bytes"]
+    assert sorted(p.name for p in arriving.iterdir()) == ["qig", "tiny.gguf"]
+
+
+def test_a_line_that_breaks_in_mid_run(place: Place, tiny_model: Path, tmp_path: Path, qig_edge: Callable[..., Result]) -> None:
+    slow = tmp_path / "slow"
+    slow.write_text("#!/bin/sh\necho $$ >begun\nexec sleep 1000\n")
+    slow.chmod(0o755)
+    place.device.write_text(re.sub(r"run_prefix = .*", f'run_prefix = ["{slow}"]', place.device.read_text()))
+    begun = place.home / "begun"
+
+    def cut() -> None:
+        wait_for(lambda: begun.is_file() and begun.read_text().endswith("\n"), 60)
+        place.cut()
+
+    for command in (("generate", "-p", "x"), ("bench", "--repeat", 2)):
+        thread = threading.Thread(target=cut)
+        thread.start()
+        code, out, err = qig_edge(command[0], tiny_model, *command[1:], *place.options)
+        thread.join()
+        assert code == 2 and not out and len(err.splitlines()) == 1 and place.name in err and " broke" in err, err
+        pid = int(begun.read_text())
+        wait_for(lambda pid=pid: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+        begun.unlink()
+        place.mend()
+
+
+def test_a_phone_without_space(phone: Phone, device: Path, tiny_model: Path, qig_edge: Callable[..., Result]) -> None:
+    place = AdbPlace(phone, device)
+    device.write_text(device.read_text().replace('"ssh"', '"adb"'))
+    tool(phone, "df", "echo 'Filesystem 1024-blocks Used Available Capacity Mounted on'; echo '/dev/block/dm-5 9000 8900 100 98% /data'")
+    code, out, err = qig_edge("deploy", tiny_model, *place.options)
+    assert code == 2 and not out and re.fullmatch(r"error: adb \S+: no space left for qig: .* 0\.1 MB are free there\n", err), err
+    assert not [p for p in place.home.rglob("*") if p.is_file()]
+
+
 def test_a_model_that_does_not_fit_does_not_travel(
-    sshd: Server, device: Path, tiny_model: Path, tmp_path: Path, qig_edge: Callable[..., Result]
+    place: Place, tiny_model: Path, tmp_path: Path, qig_edge: Callable[..., Result]
 ) -> None:
     """A file of 5 GB, all of it but a model's beginning holes, for a profile of 4 GB."""
-    device.write_text(device.read_text() + f"ram_bytes = {4 << 30}\n")
+    place.device.write_text(place.device.read_text() + f"ram_bytes = {4 << 30}\n")
     model = tmp_path / "large.gguf"
     model.write_bytes(tiny_model.read_bytes())
     os.truncate(model, 5 << 30)
-    code, out, err = qig_edge("deploy", model, "--device", device, "--host", sshd.host)
+    code, out, err = qig_edge("deploy", model, *place.options)
     assert code == 2 and "large.gguf does not fit its memory" in err and not out
-    assert not list(sshd.home.iterdir())
+    assert not list(place.home.iterdir())
 
 
 def test_generate_and_chat_stream_from_there(
-    sshd: Server, device: Path, tiny_model: Path, qig_edge: Callable[..., Result]
+    place: Place, tiny_model: Path, qig_edge: Callable[..., Result]
 ) -> None:
     prompt = "It's $(id) `x` \"q\" \\n ~ é"
-    there = ("--device", device, "--host", sshd.host)
+    there = place.options
     common = ("-p", prompt, "-n", 12, "--temp", 0, "--repeat-penalty", 1, "-t", 1)
     code, here, err = qig_edge("generate", tiny_model, *common)
     assert code == 0, err
@@ -189,8 +248,8 @@ def test_generate_and_chat_stream_from_there(
     assert code == 2 and "--backend go without --device" in err
 
 
-def test_a_conversation_through_a_pipe(sshd: Server, device: Path, tiny_model: Path) -> None:
-    command = [sys.executable, "-m", "qig_edge.cli", "chat", str(tiny_model), "--device", str(device), "--host", sshd.host, "-n", "4", "--json"]
+def test_a_conversation_through_a_pipe(place: Place, tiny_model: Path) -> None:
+    command = [sys.executable, "-m", "qig_edge.cli", "chat", str(tiny_model), *map(str, place.options), "-n", "4", "--json"]
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     done = subprocess.run(command, input="one\ntwo's\n", capture_output=True, text=True, env=env, timeout=120)
     assert done.returncode == 0, done.stderr
@@ -208,9 +267,9 @@ def test_without_a_host_the_program_is_emulated(device: Path, tiny_model: Path, 
     assert code == 2 and "needs --device" in err
 
 
-def test_a_row_from_there(sshd: Server, device: Path, tiny_model: Path, qig_edge: Callable[..., Result]) -> None:
+def test_a_row_from_there(place: Place, tiny_model: Path, qig_edge: Callable[..., Result]) -> None:
     tests = ("--prefill", 8, "--decode", 4, "--depths", "0,8", "--repeat", 2, "-t", 1)
-    code, out, err = qig_edge("bench", tiny_model, *tests, "--device", device, "--host", sshd.host, "--json")
+    code, out, err = qig_edge("bench", tiny_model, *tests, *place.options, "--json")
     assert code == 0, err
     row = json.loads(out)
     code, out, err = qig_edge("bench", tiny_model, *tests, "--json")
@@ -219,10 +278,10 @@ def test_a_row_from_there(sshd: Server, device: Path, tiny_model: Path, qig_edge
     assert set(row) - set(here) == {"host"} and not set(here) - set(row)
     assert set(row["result"]) == set(here["result"]) and set(row["state_before"]) == set(here["state_before"])
     assert set(row["machine"]) == set(here["machine"]) and row["model_sha256"] == here["model_sha256"] and row["kind"] == "MEASURED"
-    assert row["host"] == sshd.host and row["device"] == "emulated-pi" and row["result"]["isa"].startswith("neon")
+    assert row["host"] == place.name and row["device"] == place.device.stem and row["result"]["isa"].startswith("neon")
     assert len(row["first_token_warm_ms"]["samples"]) == 3 and min(row["first_token_warm_ms"]["samples"]) > 0
     for form in ((), ("--md",), ("--csv",)):
-        code, out, err = qig_edge("bench", tiny_model, *tests, "--device", device, "--host", sshd.host, *form)
+        code, out, err = qig_edge("bench", tiny_model, *tests, *place.options, *form)
         assert code == 0 and out, err
 
 
