@@ -89,7 +89,9 @@ def command(
     ] = None,
     hosts: Annotated[
         Path | None,
-        typer.Option(help='Of --device rpi4,rpi5: measure on all of them at once; a TOML file with a line rpi4 = "user@host", or android = "SERIAL", for each.'),
+        typer.Option(
+            help='Of --device rpi4,rpi5: measure on all of them at once; a TOML file with a line rpi4 = "user@host", or android = "SERIAL", for each.'
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object with the raw samples.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Instead of the table: a line a test, comma-separated.")] = False,

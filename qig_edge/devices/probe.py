@@ -76,16 +76,16 @@ def parse(text: str) -> Probe | None:
         cpuinfo, meminfo = held.get("/proc/cpuinfo", ""), held.get("/proc/meminfo", "")
         board = held.get("/proc/device-tree/model", "").strip() or None
         state = {
-            "governor": files._governor(root),
-            **dict(zip(("temperature_c", "temperature_sensor"), files._temperature(root), strict=True)),
+            "governor": files.governor(root),
+            **dict(zip(("temperature_c", "temperature_sensor"), files.hottest_sensor(root), strict=True)),
             "frequency_mhz": files.frequency(root),
-            "frequency_limit_mhz": files._mean(files._cpufreq(root, "cpuinfo_max_freq"), 1000),
+            "frequency_limit_mhz": files.frequency_limit(root),
             "throttle": _throttle(root, told.get("throttled")),
             "load": float(load[1]) if (load := re.match(r"([\d.]+) ", held.get("/proc/loadavg", ""))) else None,
             "memory_available_bytes": _kilobytes(meminfo, "MemAvailable"),
-            "swapped_in_pages": files._swapped_in(root),
+            "swapped_in_pages": files.swapped_in(root),
         }
-        last_cache = files._last_cache(root)
+        last_cache = files.last_cache(root)
     listed = len(re.findall(r"^processor\s*:", cpuinfo, re.M))
     features = _of_cpu(cpuinfo, "Features") or _of_cpu(cpuinfo, "flags") or ""
     space = re.search(r"^qig-told space .*\s\d+\s+\d+\s+(\d+)\s+\S+\s+/", text, re.M)
@@ -113,8 +113,8 @@ def parse(text: str) -> Probe | None:
 def _throttle(root: Path, told: str | None) -> dict[str, Any]:
     """As bench.machine.throttle; the firmware's own tool is asked on the device, where it is."""
     found = files.throttle(root)
-    flags = files._hexadecimal(told)
-    return files._flags(flags, "firmware, through vcgencmd") if found["source"] is None and flags is not None else found
+    flags = files.firmware_flags(told, "vcgencmd")
+    return flags if found["source"] is None and flags else found
 
 
 def _of_cpu(cpuinfo: str, key: str) -> str | None:
