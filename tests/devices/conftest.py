@@ -24,6 +24,42 @@ from tests.devices.adbd import Phone
 
 Connect = Callable[..., Phone]
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:" + os.environ.get("PATH", ""))
+# What the probe of a Raspberry Pi prints.
+PI = """Welcome to the kitchen
+qig-told system Linux
+qig-told release 6.6.31+rpt-rpi-v8
+qig-told arch aarch64
+qig-told class 02
+qig-told bits 64
+qig-told cores 4
+qig-told space Filesystem     1024-blocks    Used Available Capacity Mounted on
+qig-told space /dev/mmcblk0p2    29000000 9000000  18500000      33% /
+qig-told sha256sum there
+qig-told throttled throttled=0x50005
+qig-file /proc/cpuinfo
+ processor\t: 0
+ Features\t: fp asimd evtstrm crc32 cpuid
+ CPU part\t: 0xd08
+
+qig-file /proc/meminfo
+ MemTotal:        3885000 kB
+ MemAvailable:    3300000 kB
+
+qig-file /proc/loadavg
+ 0.25 0.10 0.05 1/150 1234
+
+qig-file /proc/device-tree/model
+ Raspberry Pi 4 Model B Rev 1.4
+qig-file /sys/devices/system/cpu/cpu0/cpufreq/scaling_governor
+ ondemand
+
+qig-file /sys/class/thermal/thermal_zone0/type
+ cpu-thermal
+
+qig-file /sys/class/thermal/thermal_zone0/temp
+ 61234
+
+"""
 
 
 class Server:

@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psutil
@@ -26,45 +26,12 @@ from qig_edge.devices.local import LocalTransport
 from qig_edge.devices.probe import Probe, parse, probe
 from qig_edge.devices.profile import Profile, load_profile, read_profile, user_folder
 from qig_edge.devices.ssh import SshTransport
+from qig_edge.devices.transport import Done
 from qig_edge.errors import ConfigError, DataError, DeviceError
 from tests.devices.adbd import Phone
-from tests.devices.conftest import AdbPlace, Place, Server, tool, wait_for
+from tests.devices.conftest import PI, AdbPlace, Place, Server, tool, wait_for
 
 Result = tuple[int, str, str]
-PI = """Welcome to the kitchen
-qig-told system Linux
-qig-told release 6.6.31+rpt-rpi-v8
-qig-told arch aarch64
-qig-told class 02
-qig-told bits 64
-qig-told cores 4
-qig-told space Filesystem     1024-blocks    Used Available Capacity Mounted on
-qig-told space /dev/mmcblk0p2    29000000 9000000  18500000      33% /
-qig-told throttled throttled=0x50005
-qig-file /proc/cpuinfo
- processor\t: 0
- Features\t: fp asimd evtstrm crc32 cpuid
- CPU part\t: 0xd08
-
-qig-file /proc/meminfo
- MemTotal:        3885000 kB
- MemAvailable:    3300000 kB
-
-qig-file /proc/loadavg
- 0.25 0.10 0.05 1/150 1234
-
-qig-file /proc/device-tree/model
- Raspberry Pi 4 Model B Rev 1.4
-qig-file /sys/devices/system/cpu/cpu0/cpufreq/scaling_governor
- ondemand
-
-qig-file /sys/class/thermal/thermal_zone0/type
- cpu-thermal
-
-qig-file /sys/class/thermal/thermal_zone0/temp
- 61234
-
-"""
 
 
 @pytest.fixture()
@@ -91,14 +58,24 @@ def test_what_a_pi_says_of_itself() -> None:
     assert found.state["governor"] == "ondemand" and found.state["temperature_c"] == 61.234 and found.state["load"] == 0.25
     assert found.state["throttle"]["now"] == ["under-voltage", "throttled"]
     assert found.state["throttle"]["since_start"] == ["under-voltage", "throttled"]
-    assert parse("qig-told system Darwin\n") is None and parse("") is None
+    assert found.sha256sum and not found.pstate
+    assert parse("") is None and parse("Welcome\n") is None
+
+
+def test_a_system_that_programs_are_not_for() -> None:
+    class Mac(LocalTransport):
+        def run(self, command: Sequence[str], **more: object) -> Done:
+            return Done(0, b"qig-told system Darwin\n", b"")
+
+    with pytest.raises(DeviceError, match="a Linux system"):
+        probe(Mac())
 
 
 def test_the_probe_knows_this_machine() -> None:
     found, here = probe(LocalTransport()), machine()
     for key in ("system", "release", "arch", "cpu", "memory_bytes", "features", "cores"):
         assert found.machine[key] == here[key], key
-    assert set(found.machine) == set(here) and found.bits == 64 and found.free_bytes > 0
+    assert set(found.machine) == set(here) and found.bits == 64 and (found.free_bytes or 0) > 0
 
 
 def refused(found: Probe, profile: Profile, wanted: Need, match: str) -> None:
