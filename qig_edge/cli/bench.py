@@ -113,7 +113,8 @@ def command(
 
     Exit code 130 where Ctrl-C ended the sustained part: what was measured is printed all the same, marked as interrupted.
 
-    With --device and --host: the same on that machine, where program and model are put in place first.
+    With --device and --host: the same on that machine, where program and model are put in place first. Of several devices, the exit code is 1 where
+    one failed, 2 where all did; the others' rows are printed all the same.
 
     With --device of another machine alone: build its program, run it under emulation and compare its text with this machine's (the exit code is 1
     where they differ), and predict its speed and memory from what a token reads and computes. Such rows say PREDICTED; docs/devices.md tells how far

@@ -286,6 +286,14 @@ def test_several_devices_at_once(
         code, _, err = qig_edge("bench", tiny_model, "--device", "one,rpi5", "--hosts", hosts)
         assert code == 2 and "device 'rpi5' has no host" in err
         assert (second.home / "qig-edge" / "qig").is_file()
+        (user_folder() / "two.toml").write_text(device.read_text().replace("emulated-pi", "two") + "ram_bytes = 1\n")
+        code, out, err = qig_edge("bench", tiny_model, *tests, "--device", "one,two", "--hosts", hosts, "--json")
+        assert code == 1 and [r["device"] for r in json.loads(out)] == ["one"]
+        assert err.startswith("error: two: pi-two: tiny.gguf does not fit") and len(err.splitlines()) == 1
+        second.know("other")
+        hosts.write_text('one = "ssh://x@127.0.0.1:1"\ntwo = "pi-two"\n')
+        code, out, err = qig_edge("bench", tiny_model, *tests, "--device", "one,two", "--hosts", hosts)
+        assert code == 2 and not out and [line.split(": ")[1] for line in err.splitlines()] == ["one", "two"], err
     finally:
         second.stop()
         for name in names:
