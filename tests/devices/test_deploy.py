@@ -19,9 +19,10 @@ from qig_edge.bench.machine import machine
 from qig_edge.bench.remote import read_hosts, table
 from qig_edge.cli import main
 from qig_edge.cli.progress import Steps
+from qig_edge.devices import deploy as deploying
 from qig_edge.devices import shell
 from qig_edge.devices.adding import described, toml
-from qig_edge.devices.deploy import Need, check, device_program
+from qig_edge.devices.deploy import Need, check, device_program, tight
 from qig_edge.devices.local import LocalTransport
 from qig_edge.devices.probe import Probe, parse, probe
 from qig_edge.devices.profile import Profile, load_profile, read_profile, user_folder
@@ -93,6 +94,15 @@ def test_what_does_not_run_is_refused() -> None:
     refused(unknown, rpi4, small, "give it as ram_bytes")
     check(LocalTransport(), dataclasses.replace(rpi4, ram_bytes=4 << 30), unknown, small, Path("m.gguf"))
     refused(pi(), dataclasses.replace(rpi4, ram_bytes=200 << 20), small, "does not fit its memory")
+
+
+def test_a_model_that_fits_when_others_make_room() -> None:
+    large = Need(3400 << 20, 10 << 20, 2048)
+    check(LocalTransport(), load_profile("rpi4"), pi(), large, Path("m.gguf"))
+    assert "m.gguf wants 3609 MB and 3379 MB are free now" in tight(LocalTransport(), pi(), large, Path("m.gguf"))
+    silent = dataclasses.replace(pi(), state={**pi().state, "memory_available_bytes": None})
+    assert tight(LocalTransport(), silent, large, Path("m.gguf")) == ""
+    assert tight(LocalTransport(), pi(), Need(100 << 20, 10 << 20, 2048), Path("m.gguf")) == ""
 
 
 def test_a_profile_of_ones_own() -> None:
@@ -223,6 +233,13 @@ def test_generate_and_chat_stream_from_there(
     assert code == 2 and "no.such" in err
     code, out, err = qig_edge("chat", tiny_model, "--backend", "llama", *there)
     assert code == 2 and "--backend go without --device" in err
+
+
+def test_little_free_memory_is_told(place: Place, tiny_model: Path, qig_edge: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deploying, "tight", lambda way, found, wanted, model: f"{way.name}: {model.name} is tight")
+    for command in (("deploy",), ("generate", "-p", "x", "-n", 1)):
+        code, out, err = qig_edge(command[0], tiny_model, *command[1:], *place.options)
+        assert code == 0 and out and f"warning: {place.name}: tiny.gguf is tight\n" in err, err
 
 
 def test_a_conversation_through_a_pipe(place: Place, tiny_model: Path) -> None:
