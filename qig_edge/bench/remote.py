@@ -38,8 +38,8 @@ if [ -n "$f" ]; then
   left=$(fincore -b -n -o RES "$f" 2>/dev/null | tr -d ' ')
   [ -n "$left" ] && [ "$left" -lt $(( $(wc -c <"$f") / 20 + 1 )) ] || exit 0
 fi
+p=; trap '[ -z "$p" ] || kill "$p"; exit 143' TERM
 a=$(date +%s%N); "$@" </dev/null >/dev/null & p=$!
-trap 'kill "$p"; exit 143' TERM
 wait "$p" || exit; b=$(date +%s%N)
 echo "qig-took $a $b"
 """
