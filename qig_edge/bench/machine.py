@@ -57,7 +57,7 @@ def machine(root: Path = ROOT) -> dict[str, Any]:
         "physical_cores": psutil.cpu_count(logical=False),
         "features": cpu_info()["features"],
         "memory_bytes": psutil.virtual_memory().total,
-        "last_cache_bytes": _last_cache(root),
+        "last_cache_bytes": last_cache(root),
         "python": platform.python_version(),
     }
 
@@ -67,17 +67,17 @@ def machine_state(root: Path = ROOT) -> dict[str, Any]:
     limit, throttling, load of the last minute, free memory in bytes, pages swapped in so far; None where unknown."""
     import psutil
 
-    temperature, sensor = _temperature(root)
+    degrees, sensor = hottest_sensor(root)
     return {
-        "governor": _governor(root),
-        "temperature_c": temperature,
+        "governor": governor(root),
+        "temperature_c": degrees,
         "temperature_sensor": sensor,
         "frequency_mhz": frequency(root),
-        "frequency_limit_mhz": _mean(_cpufreq(root, "cpuinfo_max_freq"), 1000),
+        "frequency_limit_mhz": frequency_limit(root),
         "throttle": throttle(root),
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "memory_available_bytes": psutil.virtual_memory().available,
-        "swapped_in_pages": _swapped_in(root),
+        "swapped_in_pages": swapped_in(root),
     }
 
 
@@ -100,12 +100,10 @@ def throttle(root: Path = ROOT) -> dict[str, Any]:
     A Raspberry Pi has flags (the firmware's get_throttled), x86 counts events (thermal_throttle).
     """
     for path in sorted((root / "sys/devices/platform").glob("*/*firmware/get_throttled")):
-        flags = _hexadecimal(read(path))
-        if flags is not None:
-            return _flags(flags, "firmware, through /sys")
-    flags = _hexadecimal(_vcgencmd(root))
-    if flags is not None:
-        return _flags(flags, "firmware, through vcgencmd")
+        if told := firmware_flags(read(path), "/sys"):
+            return told
+    if told := firmware_flags(_vcgencmd(root), "vcgencmd"):
+        return told
     cpus = root / "sys/devices/system/cpu"
     cores = [number(p) for p in sorted(cpus.glob("cpu[0-9]*/thermal_throttle/core_throttle_count"))]
     packages = [number(p) for p in sorted(cpus.glob("cpu[0-9]*/thermal_throttle/package_throttle_count"))]
@@ -142,21 +140,28 @@ def frequency(root: Path = ROOT) -> float | None:
     return _mean(_cpufreq(root, "scaling_cur_freq"), 1000)
 
 
+def frequency_limit(root: Path = ROOT) -> float | None:
+    """Mean of the processors' highest frequencies in MHz; None in most virtual machines."""
+    return _mean(_cpufreq(root, "cpuinfo_max_freq"), 1000)
+
+
 def temperature(root: Path = ROOT) -> float | None:
     """The processor's temperature in degrees Celsius: the hottest of its sensors."""
-    return _temperature(root)[0]
+    return hottest_sensor(root)[0]
 
 
-def _flags(flags: int, source: str) -> dict[str, Any]:
+def firmware_flags(told: str | None, through: str) -> dict[str, Any] | None:
+    """As throttle(), of what a Raspberry Pi's firmware tells, a number in hexadecimal, behind "throttled=0x" where vcgencmd says it; None for
+    anything else. through: who was asked, for people."""
+    found = re.fullmatch(r"(?:throttled=)?(?:0x)?([0-9a-fA-F]{1,8})", told or "")
+    if not found:
+        return None
+    flags = int(found.group(1), 16)
+
     def words(shift: int) -> list[str]:
         return [word for bit, word in PI_FLAGS.items() if flags >> (bit + shift) & 1]
 
-    return {"source": source, "now": words(0), "since_start": words(SINCE), "count": None, "reason": None}
-
-
-def _hexadecimal(text: str | None) -> int | None:
-    found = re.fullmatch(r"(?:throttled=)?(?:0x)?([0-9a-fA-F]{1,8})", text or "")
-    return int(found.group(1), 16) if found else None
+    return {"source": f"firmware, through {through}", "now": words(0), "since_start": words(SINCE), "count": None, "reason": None}
 
 
 def _vcgencmd(root: Path) -> str | None:
@@ -182,14 +187,14 @@ def _mean(values: Iterator[int | None], unit: int) -> float | None:
     return round(sum(known) / len(known) / unit, 1) if known else None
 
 
-def _governor(root: Path) -> str | None:
-    """One word; several joined by commas where clusters differ."""
+def governor(root: Path = ROOT) -> str | None:
+    """The frequency governor: one word; several joined by commas where clusters differ."""
     found = {read(p) for p in (root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_governor")} - {None, ""}
     return ",".join(sorted(str(g) for g in found)) or None
 
 
-def _temperature(root: Path) -> tuple[float | None, str | None]:
-    """(degrees, name) of the hottest sensor of the processor; the first zone where no name tells of a processor."""
+def hottest_sensor(root: Path = ROOT) -> tuple[float | None, str | None]:
+    """(degrees Celsius, name) of the hottest sensor of the processor; the first zone where no name tells of a processor."""
     found: list[tuple[float, str]] = []
     zones = [
         (number(p / "temp"), read(p / "type") or p.name)
@@ -207,7 +212,7 @@ def _temperature(root: Path) -> tuple[float | None, str | None]:
     return max(real) if real else (None, None)
 
 
-def _last_cache(root: Path) -> int | None:
+def last_cache(root: Path = ROOT) -> int | None:
     """Bytes of the largest cache that the first processor sees; None where the kernel does not list any."""
     sizes = []
     for path in (root / "sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
@@ -217,7 +222,8 @@ def _last_cache(root: Path) -> int | None:
     return max(sizes, default=None)
 
 
-def _swapped_in(root: Path) -> int | None:
+def swapped_in(root: Path = ROOT) -> int | None:
+    """Pages that came back from swap since the system was started; None where the kernel does not count them."""
     found = re.search(r"^pswpin (\d+)$", read(root / "proc/vmstat") or "", re.M)
     return int(found.group(1)) if found else None
 

@@ -12,7 +12,7 @@ import datetime
 import json
 import re
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,10 @@ from qig_edge.devices.deploy import Deployed, deploy
 from qig_edge.devices.probe import probe
 from qig_edge.devices.profile import Profile
 from qig_edge.devices.transport import Done, Transport
-from qig_edge.errors import DataError, DeviceError, RuntimeFault
+from qig_edge.errors import DataError, DeviceError, QigError, RuntimeFault
 
 NOT_THERE = "not measured on a device that runs the qig program alone"
-# $1 the file to be cold, or nothing; the rest is the program
+# $1 the file to be cold, or nothing; the rest is the program, which ends where this is told to
 TIMED = r"""
 f=$1; shift
 if [ -n "$f" ]; then
@@ -38,7 +38,9 @@ if [ -n "$f" ]; then
   left=$(fincore -b -n -o RES "$f" 2>/dev/null | tr -d ' ')
   [ -n "$left" ] && [ "$left" -lt $(( $(wc -c <"$f") / 20 + 1 )) ] || exit 0
 fi
-a=$(date +%s%N); "$@" </dev/null >/dev/null || exit; b=$(date +%s%N)
+p=; trap '[ -z "$p" ] || kill "$p"; exit 143' TERM
+a=$(date +%s%N); "$@" </dev/null >/dev/null & p=$!
+wait "$p" || exit; b=$(date +%s%N)
 echo "qig-took $a $b"
 """
 
@@ -105,11 +107,17 @@ def measure_there(
     }
 
 
-def measure_all(targets: Sequence[tuple[str, Callable[[], dict[str, Any]]]]) -> list[dict[str, Any]]:
-    """Several measurements at once, each (device, what measures it). Raises the first error, after all have ended."""
+def measure_all(targets: Mapping[str, Callable[[], dict[str, Any]]]) -> tuple[list[dict[str, Any]], dict[str, QigError]]:
+    """Several measurements at once, by device: the rows of those that came to their end, and why the others did not."""
+    rows, failed = [], {}
     with ThreadPoolExecutor(len(targets)) as pool:
-        running = [pool.submit(measure) for _, measure in targets]
-        return [each.result() for each in running]
+        running = {device: pool.submit(measure) for device, measure in targets.items()}
+        for device, each in running.items():
+            try:
+                rows.append(each.result())
+            except QigError as e:
+                failed[device] = e
+    return rows, failed
 
 
 def table(rows: Sequence[dict[str, Any]]) -> list[str]:

@@ -85,11 +85,13 @@ def command(
     isa: opt.Isa = "auto",
     backend: opt.Backend = "auto",
     host: Annotated[
-        str | None, typer.Option(metavar="HOST", help="Of --device: measure there, over ssh: user@host, or what else ssh takes for one.")
+        str | None, typer.Option(metavar="HOST", help="Of --device: measure there: user@host, or what else ssh takes for one; of a phone the serial.")
     ] = None,
     hosts: Annotated[
         Path | None,
-        typer.Option(help='Of --device rpi4,rpi5: measure on all of them at once; a TOML file with a line rpi4 = "user@host" for each.'),
+        typer.Option(
+            help='Of --device rpi4,rpi5: measure on all of them at once; a TOML file with a line rpi4 = "user@host", or android = "SERIAL", for each.'
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object with the raw samples.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Instead of the table: a line a test, comma-separated.")] = False,
@@ -111,7 +113,8 @@ def command(
 
     Exit code 130 where Ctrl-C ended the sustained part: what was measured is printed all the same, marked as interrupted.
 
-    With --device and --host: the same on that machine, where program and model are put in place first.
+    With --device and --host: the same on that machine, where program and model are put in place first. Of several devices, the exit code is 1 where
+    one failed, 2 where all did; the others' rows are printed all the same.
 
     With --device of another machine alone: build its program, run it under emulation and compare its text with this machine's (the exit code is 1
     where they differ), and predict its speed and memory from what a token reads and computes. Such rows say PREDICTED; docs/devices.md tells how far

@@ -6,9 +6,11 @@ import contextlib
 import functools
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from qig_edge.errors import ConfigError
+import typer
+
+from qig_edge.errors import ConfigError, QigError
 
 if TYPE_CHECKING:
     from qig_edge.bench.suite import Suite
@@ -28,7 +30,8 @@ def bench_there(
     settings: dict[str, str],
     shown: Output,
 ) -> None:
-    """Measures and prints. Raises ConfigError where a device has no host, DeviceError where one cannot be reached."""
+    """Measures and prints. Raises ConfigError where a device has no host; what measure_there and open_transport raise for one device. Of several, a
+    line on stderr tells why one failed, and the exit code is 1, or 2 where all did."""
     from qig_edge.bench.remote import measure_all, measure_there, read_hosts, table
     from qig_edge.cli.progress import Steps
     from qig_edge.devices.opening import open_transport
@@ -43,33 +46,34 @@ def bench_there(
     where = [host or named.get(d) or p.host or None for d, p in zip(devices, profiles, strict=True)]
     if nowhere := [d for d, h in zip(devices, where, strict=True) if h is None]:
         raise ConfigError(f"device '{nowhere[0]}' has no host: give --host, or a line {nowhere[0]} = \"user@host\" in --hosts FILE")
+    several = len(devices) > 1
+    failed: dict[str, QigError] = {}
     with contextlib.ExitStack() as stack:
-        # one after the other: ssh may ask for passwords
-        ways = [stack.enter_context(contextlib.closing(open_transport(p, h))) for p, h in zip(profiles, where, strict=True)]
-        steps = stack.enter_context(Steps("bench " + ",".join(devices)))
-        rows = measure_all(
-            [
-                (
-                    d,
-                    functools.partial(
-                        measure_there,
-                        way,
-                        profile,
-                        model,
-                        suite,
-                        host=at,
-                        name=name,
-                        threads=threads,
-                        threads_batch=threads_batch,
-                        isa=isa,
-                        settings=settings,
-                        progress=steps if len(devices) == 1 else None,
-                    ),
-                )
-                for d, way, profile, at in zip(devices, ways, profiles, where, strict=True)
-            ]
-        )
-    if len(rows) == 1:
+        steps = Steps("bench " + ",".join(devices))
+        targets = {}
+        # one after the other, and no bar yet: ssh may ask for passwords
+        for d, profile, at in zip(devices, profiles, where, strict=True):
+            try:
+                way = stack.enter_context(contextlib.closing(open_transport(profile, at)))
+            except QigError as e:
+                failed[d] = e
+                continue
+            progress = steps.beside(d) if several else steps
+            told: dict[str, Any] = {"threads": threads, "threads_batch": threads_batch, "isa": isa, "settings": settings, "progress": progress}
+            targets[d] = functools.partial(measure_there, way, profile, model, suite, host=at, name=name, **told)
+        rows: list[dict[str, Any]] = []
+        if targets:
+            stack.enter_context(steps)
+            rows, broken = measure_all(targets)
+            failed |= broken
+    if not several:
+        for error in failed.values():
+            raise error
         shown.show(rows[0])
-    else:
+        return
+    if rows:
         print(json.dumps(rows) if shown.form == "--json" else "\n".join(table(rows)))
+    for d, error in failed.items():
+        steps.say(f"error: {d}: {error}")
+    if failed:
+        raise typer.Exit(1 if rows else 2)

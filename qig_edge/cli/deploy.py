@@ -41,6 +41,8 @@ def command(
             raise ConfigError(f"deploy needs a device to go to: --host USER@HOST beside --device {device}")
         with Steps(f"deploying to {way.name}") as steps:
             done = deploy(way, profile, path, host, ctx, steps)
+    if done.warning:
+        steps.say(f"warning: {done.warning}")
     there = done.command("chat", *(["--ctx", str(ctx)] if ctx else []))
     if as_json:
         sent = {part: {"path": p.path, "bytes": p.size, "sent": p.sent} for part, p in (("program", done.program), ("model", done.model))}

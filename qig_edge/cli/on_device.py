@@ -37,7 +37,10 @@ def run_there(
     profile = load_profile(device)
     with contextlib.closing(open_transport(profile, host)) as way:
         with Steps(f"deploying to {way.name}") as steps:
-            command = deploy(way, profile, model, host, ctx, steps).command(name, *args)
+            done = deploy(way, profile, model, host, ctx, steps)
+        if done.warning:
+            steps.say(f"warning: {done.warning}")
+        command = done.command(name, *args)
         if stdin is None:
             return way.interactive(command)
 
@@ -46,9 +49,9 @@ def run_there(
             sys.stdout.buffer.flush()
 
         sys.stdout.flush()
-        done = way.run(command, on_stdout=show, stdin=stdin)
-    said = done.stderr.decode("utf-8", "replace")
-    if done.code:
-        raise DeviceError((said.strip().splitlines() or [f"{way.name}: exit code {done.code}"])[-1].removeprefix("qig: "))
+        ran = way.run(command, on_stdout=show, stdin=stdin)
+    said = ran.stderr.decode("utf-8", "replace")
+    if ran.code:
+        raise DeviceError((said.strip().splitlines() or [f"{way.name}: exit code {ran.code}"])[-1].removeprefix("qig: "))
     sys.stderr.write(said)
     return 0

@@ -94,7 +94,10 @@ Device = Annotated[
 ]
 Host = Annotated[
     str | None,
-    typer.Option(metavar="HOST", help="Of --device: where it is, as ssh takes it: user@host, a name of your ssh configuration, ssh://user@host:port."),
+    typer.Option(
+        metavar="HOST",
+        help="Of --device: where it is, as ssh takes it (user@host, a name of your ssh configuration, ssh://user@host:port), or a phone's serial.",
+    ),
 ]
 Isa = Annotated[str, typer.Option(help="Kernel set: auto, or one that 'qig-edge info' lists.")]
 Ctx = Annotated[int, typer.Option(min=0, help="Positions of the context; 0: as many as the model was trained for (llama.cpp: at most 8192).")]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rich.console import Console
 from rich.progress import Progress, TextColumn
 
@@ -17,6 +19,15 @@ class Steps:
 
     def __call__(self, done: int, total: int, title: str | None = None) -> None:
         self._bar.update(self._task, completed=done, total=total, description=title, count=f"{done}/{total}")
+
+    def beside(self, title: str) -> Callable[[int, int, str], None]:
+        """A bar of its own for work that goes on at the same time; title stands before what is done."""
+        task = self._bar.add_task(title, total=None, count="")
+
+        def step(done: int, total: int, what: str) -> None:
+            self._bar.update(task, completed=done, total=total, description=f"{title}: {what}", count=f"{done}/{total}")
+
+        return step
 
     def __enter__(self) -> Steps:
         if self.console.is_terminal:

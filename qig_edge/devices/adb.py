@@ -101,7 +101,7 @@ class AdbTransport(ShellTransport):
     missing, or no phone is the one, connected, and willing.
     """
 
-    home = HOME
+    base = home = HOME  # adb shell begins in /
 
     def __init__(self, serial: str | None = None) -> None:
         super().__init__()

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import importlib.util
 import os
+import posixpath
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -28,12 +29,14 @@ WORK_BYTES = 32 << 20  # of the program beside weights and cache
 
 @dataclasses.dataclass(frozen=True)
 class Deployed:
-    """A program and a model that are in place. prefix: what stands before the program; probe: None where nothing had to be asked."""
+    """A program and a model that are in place. prefix: what stands before the program; probe: None where nothing had to be asked;
+    warning: what may go wrong there all the same, "" where nothing is known to."""
 
     prefix: tuple[str, ...]
     program: Pushed
     model: Pushed
     probe: Probe | None
+    warning: str = ""
 
     def command(self, name: str, *args: str) -> list[str]:
         """`qig NAME MODEL ARGS` as the device runs it."""
@@ -83,6 +86,17 @@ def check(way: Transport, profile: Profile, found: Probe, wanted: Need, model: P
         )
 
 
+def tight(way: Transport, found: Probe, wanted: Need, model: Path) -> str:
+    """A line where a model fits a device's memory, but not what is free of it at this moment; "" where it does, or the device does not tell."""
+    free = found.state["memory_available_bytes"]
+    if free is None or wanted.total <= free:
+        return ""
+    return (
+        f"{way.name}: {model.name} wants {wanted.total / 1e6:.0f} MB and {free / 1e6:.0f} MB are free now:"
+        " it will be slow, or end, unless programs there are closed"
+    )
+
+
 def device_program(profile: Profile, progress: Callable[[int, int], None] | None = None) -> Path:
     """The static program for a device, built where there is none of these sources, flags and compiler yet. Raises as build_program does."""
     kernels = kernel_sources()
@@ -123,16 +137,19 @@ def deploy(
     wanted = need(model, n_ctx)
     if is_emulated(profile, host):
         prefix = prefix or (emulator(), "-cpu", profile.emulator_cpu)
-    found = None
+    found, warning = None, ""
     if not isinstance(way, LocalTransport):
         found = probe(way)
         check(way, profile, found, wanted, model)
+        warning = tight(way, found, wanted, model)
     steps = (lambda done, total: progress(done, total, f"building qig for {profile.name}")) if progress else None
     program = device_program(profile, steps)
     if isinstance(way, LocalTransport):
         return Deployed(prefix, _here(program), _here(model), None)
-    sent_program = way.push(program, f"{FOLDER}/qig", progress, executable=True)
-    return Deployed(prefix, sent_program, way.push(model, f"{FOLDER}/{model.name}", progress), found)
+    folder = posixpath.join(way.base, FOLDER)
+    sent_program = way.push(program, f"{folder}/qig", progress, executable=True)
+    sent_model = way.push(model, f"{folder}/{model.name}", progress)
+    return Deployed(prefix, sent_program, sent_model, found, warning)
 
 
 def _here(path: Path) -> Pushed:

@@ -1,6 +1,6 @@
 """What a machine has of what qig-edge needs: the tools of this computer, and the state of the machine that a model is to run on, here or far away.
 
-A machine is asked by one script of sh, whose lines each begin with a word of their own, so that it is the same questions through every transport.
+A machine is asked as probe.py asks every device, so that it is the same questions through every transport.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from qig_edge.bench.machine import PI_FLAGS, SINCE
+from qig_edge.bench.machine import PI_FLAGS
 from qig_edge.devices.adb import MISSING as ADB_MISSING
 from qig_edge.devices.adb import adb_program
 from qig_edge.devices.emulate import EMULATORS, emulator
 from qig_edge.devices.host import kernel_sources, library_path
+from qig_edge.devices.probe import Probe, asked
 from qig_edge.devices.transport import Done
 from qig_edge.errors import DeviceError, MissingExtra, RuntimeFault
 
@@ -36,22 +38,6 @@ SET_NAMES = {  # what kernels ask of a CPU, by the kernel's names of it
 MACHINES = {"arm64": "aarch64", "amd64": "x86_64"}
 SLOW_GOVERNORS = ("powersave", "conservative", "userspace")
 UNDER_VOLTAGE = 0  # the bit of PI_FLAGS that the power supply is to blame for; heat is for the others
-
-PROBE = r"""
-echo "qig-machine $(uname -m)"
-echo "qig-bits $(getconf LONG_BIT 2>/dev/null)"
-echo "qig-board $(tr -d '\000' 2>/dev/null </proc/device-tree/model)"
-grep -m 1 -E '^(flags|Features)' /proc/cpuinfo 2>/dev/null | sed 's/^/qig-features /'
-grep -E '^Mem(Total|Available):' /proc/meminfo 2>/dev/null | sed 's/^/qig-/'
-df -Pk . | sed 's/^/qig-space /'
-for f in /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor; do [ -r "$f" ] && echo "qig-governor $(cat "$f")"; done
-[ -d /sys/devices/system/cpu/intel_pstate ] || [ -d /sys/devices/system/cpu/amd_pstate ] && echo "qig-pstate 1"
-set -- /sys/devices/platform/*/*firmware/get_throttled
-if [ -r "$1" ]; then echo "qig-throttled $(cat "$1")"
-elif command -v vcgencmd >/dev/null; then echo "qig-throttled $(vcgencmd get_throttled 2>/dev/null)"; fi
-command -v sha256sum >/dev/null && echo "qig-hash 1"
-exit 0
-"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,34 +135,32 @@ def here(command: Sequence[str]) -> Done:
 
 
 def examine_machine(run: Run, wants: Wants) -> list[Finding]:
-    """The state of the machine where `run` runs programs. Raises DeviceError where it cannot be reached."""
-    return findings(run(["sh", "-c", PROBE]).stdout.decode("utf-8", "replace"), wants)
+    """The state of the machine where `run` runs programs. Raises DeviceError where it cannot be reached or has no shell that answers."""
+    found = asked(run)
+    if found is None:
+        raise DeviceError("it does not tell what it is: a system with a POSIX shell is needed there")
+    return findings(found, wants)
 
 
-def findings(told: str, wants: Wants) -> list[Finding]:
-    """What the lines of PROBE mean. Something a machine does not tell (no Pi has the intel_pstate, no laptop the Pi's flags) is left out, but for
-    what is asked of every machine."""
-
-    def values(word: str) -> list[str]:
-        return [found.strip() for found in re.findall(rf"^qig-{word}[ \t]+(.*\S)", told, re.M)]
-
-    first = {word: (values(word) or [""])[0] for word in ("machine", "bits", "board", "features", "throttled")}
+def findings(told: Probe, wants: Wants) -> list[Finding]:
+    """What a probe means. Something a machine does not tell (no Pi has the intel_pstate, no laptop the Pi's flags) is left out, but for what is asked
+    of every machine."""
     return [
-        _system(first, wants),
-        _instructions(first["features"].partition(":")[2].split()),
-        _memory({key: int(kb) << 10 for key, kb in re.findall(r"^qig-(Mem\w+): +(\d+) kB", told, re.M)}, wants),
-        _space(re.search(r"^qig-space .*\s\d+\s+\d+\s+(-?\d+)\s+\S+\s+/", told, re.M), wants),
-        *([_hash(bool(values("hash")))] if wants.remote else []),
-        *_governor(sorted(set(values("governor"))), bool(values("pstate")), wants),
-        *_power(first["throttled"]),
+        _system(told, wants),
+        _instructions(told.machine["features"]),
+        _memory(told.machine["memory_bytes"], told.state["memory_available_bytes"], wants),
+        _space(told.free_bytes, wants),
+        *([_hash(told.sha256sum)] if wants.remote else []),
+        *_governor((told.state["governor"] or "").split(","), told.pstate, wants),
+        *_power(told.state["throttle"]),
     ]
 
 
-def _system(first: Mapping[str, str], wants: Wants) -> Finding:
-    arch = MACHINES.get(first["machine"], first["machine"])
-    board = f", {first['board']}" if first["board"] else ""
-    found = f"{arch or 'unknown'}{', ' + first['bits'] + '-bit' if first['bits'] else ''}{board}"
-    if first["bits"] == "32" or (arch not in ("aarch64", "x86_64") and re.match(r"arm|i\d86", arch)):
+def _system(told: Probe, wants: Wants) -> Finding:
+    arch, board = told.machine["arch"] or "", told.machine["board"]
+    arch = MACHINES.get(arch, arch)
+    found = ", ".join(filter(None, (arch or "unknown", f"{told.bits}-bit" if told.bits else "", board)))
+    if told.bits == 32 or (arch not in ("aarch64", "x86_64") and re.match(r"arm|i\d86", arch)):
         return Finding("system", False, found, "install a 64-bit system: on a Raspberry Pi the 64-bit Raspberry Pi OS", True)
     if wants.arch and arch != wants.arch:
         return Finding("system", False, found, f"name the device that it is with --device: this one has a program for {wants.arch}", True)
@@ -188,21 +172,20 @@ def _instructions(features: Sequence[str]) -> Finding:
     return Finding("instructions", True, ", ".join(names) or ("the kernel does not tell" if not features else "none beyond the baseline"))
 
 
-def _memory(memory: Mapping[str, int], wants: Wants) -> Finding:
-    if not memory:
+def _memory(total: int | None, available: int | None, wants: Wants) -> Finding:
+    if total is None or available is None:
         return Finding("memory", True, "the system does not tell")
-    available = memory.get("MemAvailable", 0)
-    found = f"{_gb(available)} available of {_gb(memory.get('MemTotal', 0))}"
+    found = f"{_gb(available)} available of {_gb(total)}"
     if wants.model:
         found += f"; {wants.model} takes {_gb(wants.memory)}{'' if wants.exact else ' or more'}"
     mend = f"close programs there, or take a smaller model: {wants.model} does not fit"
     return Finding("memory", available >= wants.memory, found, "" if available >= wants.memory else mend, True)
 
 
-def _space(row: re.Match[str] | None, wants: Wants) -> Finding:
-    if not row:
+def _space(free: int | None, wants: Wants) -> Finding:
+    if free is None:
         return Finding("free space", False, "df does not tell", "run 'df -Pk .' there and see what it complains about", wants.remote)
-    free, least = int(row[1]) * 1024, wants.space + SPARE
+    least = wants.space + SPARE
     mend = f"free {_gb(least - free)} on that disk"
     return Finding("free space", free >= least, _gb(free), "" if free >= least else mend, wants.remote)
 
@@ -213,7 +196,7 @@ def _hash(there: bool) -> Finding:
 
 
 def _governor(governors: Sequence[str], pstate: bool, wants: Wants) -> list[Finding]:
-    if not governors:
+    if not any(governors):
         return []
     # with a P-state driver, powersave is the name of what follows the load
     slow = [g for g in governors if g in SLOW_GOVERNORS and not (g == "powersave" and pstate)]
@@ -223,14 +206,11 @@ def _governor(governors: Sequence[str], pstate: bool, wants: Wants) -> list[Find
     return [Finding("governor", not slow, ", ".join(governors), mend if slow else "")]
 
 
-def _power(told: str) -> list[Finding]:
-    """The firmware's flags of a Raspberry Pi: a number in hexadecimal, behind "throttled=0x" where vcgencmd says it."""
-    number = re.fullmatch(r"(?:throttled=)?(?:0x)?([0-9a-fA-F]+)", told)
-    if not number:
+def _power(told: Mapping[str, Any]) -> list[Finding]:
+    """The firmware's flags of a Raspberry Pi, as bench.machine.throttle has them; counters of other machines say nothing of power."""
+    if told["source"] is None or told["count"] is not None:
         return []
-    flags = int(number[1], 16)
-    now = [word for bit, word in PI_FLAGS.items() if flags >> bit & 1]
-    before = [word for bit, word in PI_FLAGS.items() if flags >> bit + SINCE & 1 and word not in now]
+    now, before = told["now"], [word for word in told["since_start"] if word not in told["now"]]
     told_of = ((now, "now"), (before, "since it was started"))
     found = "; ".join(f"{', '.join(words)} {when}" for words, when in told_of if words)
     power = PI_FLAGS[UNDER_VOLTAGE] in now + before

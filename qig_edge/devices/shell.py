@@ -146,6 +146,7 @@ class Job:
 class ShellTransport(abc.ABC):
     """The Transport of a device whose shell can be given lines. home: its home folder as a word of sh."""
 
+    base = ""
     name: str
     home = '"$HOME"'
 

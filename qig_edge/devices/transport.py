@@ -36,6 +36,7 @@ class Transport(Protocol):
     the line broke in mid-run, no space is left. Ctrl-C ends what runs on the device, too.
     """
 
+    base: str  # what a path begins with that holds wherever a shell is opened there: "" where shells begin in the home folder
     name: str  # for people: "pi@raspberrypi.local", "adb R58M...", "this machine", "rpi4 (emulated)"
 
     def push(self, source: Path, target: str, progress: Progress | None = None, executable: bool = False) -> Pushed:

@@ -9,12 +9,9 @@ import random
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,8 +26,8 @@ from qig_edge.devices.shell import file_hash
 from qig_edge.errors import ConfigError, DeviceError, ModelFileError
 from qig_edge.runtime.assets import model_path
 from tests.devices.adbd import Phone
+from tests.devices.conftest import Connect, again, tool, wait_for
 
-pytestmark = pytest.mark.skipif(shutil.which("adb") is None, reason="adb is not installed: apt install adb")
 ROOT = Path(__file__).resolve().parents[2]
 AWKWARD = [
     "plain", "", " two  words ", "it's", '"quoted"', "$(touch /tmp/never)", "`id`", "$HOME", "a\nb\n", "\\n\\", "*", "~", "-n", "&& exit 3;",
@@ -38,69 +35,9 @@ AWKWARD = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """adb's server on a port of its own, with keys of its own."""
-    home = tmp_path_factory.mktemp("adb")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ANDROID_ADB_SERVER_PORT", str(port))
-        patch.setenv("ANDROID_SDK_HOME", str(home))
-        patch.setenv("HOME", str(home))
-        patch.delenv("ADB_VENDOR_KEYS", raising=False)
-        patch.delenv("ANDROID_SERIAL", raising=False)
-        subprocess.run(["adb", "start-server"], check=True, capture_output=True, env={**os.environ, "TMPDIR": str(home)})
-        yield
-        subprocess.run(["adb", "kill-server"], check=True, capture_output=True)
-
-
-Connect = Callable[..., Phone]
-
-
-@pytest.fixture
-def connect(server: None, tmp_path: Path) -> Iterator[Connect]:
-    """Makes phones and lets adb's server connect to them."""
-    made: list[Phone] = []
-
-    def new(**more: object) -> Phone:
-        phone = Phone(tmp_path / f"phone {len(made)}".replace(" ", "-"), **more)  # type: ignore[arg-type]
-        made.append(phone)
-        again(phone)
-        return phone
-
-    yield new
-    for phone in made:
-        subprocess.run(["adb", "disconnect", phone.serial], capture_output=True)
-        phone.close()
-
-
-def again(phone: Phone) -> None:
-    """Connects a phone, also one whose line broke: adb may still be busy with the old connection."""
-
-    def connected() -> bool:
-        subprocess.run(["adb", "disconnect", phone.serial], capture_output=True)
-        subprocess.run(["adb", "connect", phone.serial], capture_output=True)
-        return phones("adb").get(phone.serial) in ("device", "unauthorized")
-
-    wait_for(connected)
-
-
-@pytest.fixture
-def phone(connect: Connect) -> Phone:
-    return connect()
-
-
 def random_file(path: Path, size: int) -> Path:
     path.write_bytes(random.randbytes(size))
     return path
-
-
-def wait_for(what: Callable[[], object], seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.01)
 
 
 def running(pid: int) -> bool:
@@ -279,12 +216,6 @@ def test_what_lies_there_of_an_earlier_push_is_not_trusted(phone: Phone, tmp_pat
     assert [p.name for p in folder.iterdir()] == ["m"] and (folder / "m").read_bytes() == source.read_bytes()
 
 
-def tool(phone: Phone, name: str, script: str) -> None:
-    path = phone.tools / name
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
-
-
 def test_a_disk_that_loses_data(phone: Phone, tmp_path: Path) -> None:
     tool(phone, "sha256sum", f"cat >/dev/null; echo '{'0' * 64}  -'")
     with pytest.raises(DeviceError, match="m is not what was sent"):
@@ -426,9 +357,6 @@ def test_interactive_on_a_terminal(phone: Phone) -> None:
     finally:
         watchdog.cancel()
         os.close(terminal)
-
-
-# What commands do with a device (deploy, chat, bench) belongs below: the fixture `deployed` has a phone with program and model in place.
 
 
 @pytest.fixture(scope="module")

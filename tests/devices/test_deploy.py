@@ -1,64 +1,38 @@
-"""deploy, chat, generate, bench and devices add against a real sshd, behind which qemu runs the Pi's own program."""
+"""deploy, chat, generate, bench and devices add over a real sshd, and over adb to a phone's double; behind both qemu runs the Pi's own program."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import psutil
 import pytest
 
 from qig_edge.bench.machine import machine
 from qig_edge.bench.remote import read_hosts, table
 from qig_edge.cli import main
+from qig_edge.cli.progress import Steps
+from qig_edge.devices import deploy as deploying
+from qig_edge.devices import shell
 from qig_edge.devices.adding import described, toml
-from qig_edge.devices.deploy import Need, check, device_program
+from qig_edge.devices.deploy import Need, check, device_program, tight
 from qig_edge.devices.local import LocalTransport
 from qig_edge.devices.probe import Probe, parse, probe
 from qig_edge.devices.profile import Profile, load_profile, read_profile, user_folder
 from qig_edge.devices.ssh import SshTransport
+from qig_edge.devices.transport import Done
 from qig_edge.errors import ConfigError, DataError, DeviceError
-from tests.devices.conftest import Server
+from tests.devices.adbd import Phone
+from tests.devices.conftest import PI, AdbPlace, Place, Server, tool, wait_for
 
 Result = tuple[int, str, str]
-PI = """Welcome to the kitchen
-qig-told system Linux
-qig-told release 6.6.31+rpt-rpi-v8
-qig-told arch aarch64
-qig-told class 02
-qig-told bits 64
-qig-told cores 4
-qig-told space Filesystem     1024-blocks    Used Available Capacity Mounted on
-qig-told space /dev/mmcblk0p2    29000000 9000000  18500000      33% /
-qig-told throttled throttled=0x50005
-qig-file /proc/cpuinfo
- processor\t: 0
- Features\t: fp asimd evtstrm crc32 cpuid
- CPU part\t: 0xd08
-
-qig-file /proc/meminfo
- MemTotal:        3885000 kB
- MemAvailable:    3300000 kB
-
-qig-file /proc/loadavg
- 0.25 0.10 0.05 1/150 1234
-
-qig-file /proc/device-tree/model
- Raspberry Pi 4 Model B Rev 1.4
-qig-file /sys/devices/system/cpu/cpu0/cpufreq/scaling_governor
- ondemand
-
-qig-file /sys/class/thermal/thermal_zone0/type
- cpu-thermal
-
-qig-file /sys/class/thermal/thermal_zone0/temp
- 61234
-
-"""
 
 
 @pytest.fixture()
@@ -85,14 +59,24 @@ def test_what_a_pi_says_of_itself() -> None:
     assert found.state["governor"] == "ondemand" and found.state["temperature_c"] == 61.234 and found.state["load"] == 0.25
     assert found.state["throttle"]["now"] == ["under-voltage", "throttled"]
     assert found.state["throttle"]["since_start"] == ["under-voltage", "throttled"]
-    assert parse("qig-told system Darwin\n") is None and parse("") is None
+    assert found.sha256sum and not found.pstate
+    assert parse("") is None and parse("Welcome\n") is None
+
+
+def test_a_system_that_programs_are_not_for() -> None:
+    class Mac(LocalTransport):
+        def run(self, command: Sequence[str], **more: object) -> Done:
+            return Done(0, b"qig-told system Darwin\n", b"")
+
+    with pytest.raises(DeviceError, match="a Linux system"):
+        probe(Mac())
 
 
 def test_the_probe_knows_this_machine() -> None:
     found, here = probe(LocalTransport()), machine()
     for key in ("system", "release", "arch", "cpu", "memory_bytes", "features", "cores"):
         assert found.machine[key] == here[key], key
-    assert set(found.machine) == set(here) and found.bits == 64 and found.free_bytes > 0
+    assert set(found.machine) == set(here) and found.bits == 64 and (found.free_bytes or 0) > 0
 
 
 def refused(found: Probe, profile: Profile, wanted: Need, match: str) -> None:
@@ -110,6 +94,15 @@ def test_what_does_not_run_is_refused() -> None:
     refused(unknown, rpi4, small, "give it as ram_bytes")
     check(LocalTransport(), dataclasses.replace(rpi4, ram_bytes=4 << 30), unknown, small, Path("m.gguf"))
     refused(pi(), dataclasses.replace(rpi4, ram_bytes=200 << 20), small, "does not fit its memory")
+
+
+def test_a_model_that_fits_when_others_make_room() -> None:
+    large = Need(3400 << 20, 10 << 20, 2048)
+    check(LocalTransport(), load_profile("rpi4"), pi(), large, Path("m.gguf"))
+    assert "m.gguf wants 3609 MB and 3379 MB are free now" in tight(LocalTransport(), pi(), large, Path("m.gguf"))
+    silent = dataclasses.replace(pi(), state={**pi().state, "memory_available_bytes": None})
+    assert tight(LocalTransport(), silent, large, Path("m.gguf")) == ""
+    assert tight(LocalTransport(), pi(), Need(100 << 20, 10 << 20, 2048), Path("m.gguf")) == ""
 
 
 def test_a_profile_of_ones_own() -> None:
@@ -143,38 +136,91 @@ def test_hosts(tmp_path: Path) -> None:
         read_hosts(tmp_path / "none")
 
 
-def test_a_second_deploy_sends_nothing(sshd: Server, device: Path, tiny_model: Path, qig_edge: Callable[..., Result]) -> None:
-    code, out, err = qig_edge("deploy", tiny_model, "--device", device, "--host", sshd.host, "--json")
+def test_a_second_deploy_sends_nothing(place: Place, tiny_model: Path, qig_edge: Callable[..., Result]) -> None:
+    code, out, err = qig_edge("deploy", tiny_model, *place.options, "--json")
     assert code == 0, err
     first = json.loads(out)
-    program = device_program(load_profile(str(device)))
-    assert (sshd.home / "qig-edge" / "qig").read_bytes() == program.read_bytes()
-    assert (sshd.home / first["model"]["path"]).read_bytes() == tiny_model.read_bytes()
+    program = device_program(load_profile(str(place.device)))
+    assert first["host"] == place.name and (place.home / "qig-edge" / "qig").read_bytes() == program.read_bytes()
+    assert place.held(first["model"]["path"]).read_bytes() == tiny_model.read_bytes()
     assert first["model"]["sent"] == tiny_model.stat().st_size and first["program"]["sent"] == program.stat().st_size
-    code, out, err = qig_edge("deploy", tiny_model, "--device", device, "--host", sshd.host)
+    code, out, err = qig_edge("deploy", tiny_model, *place.options)
     assert code == 0 and "everything was there" in err
-    done = subprocess.run(["sh", "-c", out.replace(" chat ", " info ")], cwd=sshd.home, capture_output=True)
+    done = place.typed(out.replace(" chat ", " info "))
     assert done.returncode == 0 and b"tiny" in done.stdout, done.stderr
 
 
+def test_a_deploy_that_was_cut_goes_on(place: Place, tiny_model: Path, qig_edge: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    arriving, cuts = place.home / "qig-edge", []
+
+    def cut(self: Steps, done: int, total: int, title: str | None = None) -> None:
+        if title and title.startswith("sending qig") and done >= total // 2 and not cuts:
+            wait_for(lambda: any(p.stat().st_size for p in arriving.glob(".qig.*.partial")))
+            cuts.append(done)
+            place.cut()
+
+    monkeypatch.setattr(shell, "CHUNK", 1 << 14)
+    monkeypatch.setattr(Steps, "__call__", cut)
+    code, out, err = qig_edge("deploy", tiny_model, *place.options)
+    assert code == 2 and cuts and not out and len(err.splitlines()) == 1 and place.name in err and not (arriving / "qig").exists(), err
+    place.mend()
+    code, out, err = qig_edge("deploy", tiny_model, *place.options, "--json")
+    assert code == 0, err
+    sent = json.loads(out)
+    assert 0 < sent["program"]["sent"] < sent["program"]["bytes"] and sent["model"]["sent"] == sent["model"]["bytes"]
+    assert sorted(p.name for p in arriving.iterdir()) == ["qig", "tiny.gguf"]
+
+
+def test_a_line_that_breaks_in_mid_run(place: Place, tiny_model: Path, tmp_path: Path, qig_edge: Callable[..., Result]) -> None:
+    slow = tmp_path / "slow"
+    slow.write_text("#!/bin/sh\necho $$ >begun\nexec sleep 1000\n")
+    slow.chmod(0o755)
+    place.device.write_text(re.sub(r"run_prefix = .*", f'run_prefix = ["{slow}"]', place.device.read_text()))
+    begun = place.home / "begun"
+
+    def cut() -> None:
+        wait_for(lambda: begun.is_file() and begun.read_text().endswith("\n"), 60)
+        place.cut()
+
+    for command in (("generate", "-p", "x"), ("bench", "--repeat", 2)):
+        thread = threading.Thread(target=cut)
+        thread.start()
+        code, out, err = qig_edge(command[0], tiny_model, *command[1:], *place.options)
+        thread.join()
+        assert code == 2 and not out and len(err.splitlines()) == 1 and place.name in err and " broke" in err, err
+        pid = int(begun.read_text())
+        wait_for(lambda pid=pid: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+        begun.unlink()
+        place.mend()
+
+
+def test_a_phone_without_space(phone: Phone, device: Path, tiny_model: Path, qig_edge: Callable[..., Result]) -> None:
+    place = AdbPlace(phone, device)
+    device.write_text(device.read_text().replace('"ssh"', '"adb"'))
+    tool(phone, "df", "echo 'Filesystem 1024-blocks Used Available Capacity Mounted on'; echo '/dev/block/dm-5 9000 8900 100 98% /data'")
+    code, out, err = qig_edge("deploy", tiny_model, *place.options)
+    assert code == 2 and not out and re.fullmatch(r"error: adb \S+: no space left for qig: .* 0\.1 MB are free there\n", err), err
+    assert not [p for p in place.home.rglob("*") if p.is_file()]
+
+
 def test_a_model_that_does_not_fit_does_not_travel(
-    sshd: Server, device: Path, tiny_model: Path, tmp_path: Path, qig_edge: Callable[..., Result]
+    place: Place, tiny_model: Path, tmp_path: Path, qig_edge: Callable[..., Result]
 ) -> None:
     """A file of 5 GB, all of it but a model's beginning holes, for a profile of 4 GB."""
-    device.write_text(device.read_text() + f"ram_bytes = {4 << 30}\n")
+    place.device.write_text(place.device.read_text() + f"ram_bytes = {4 << 30}\n")
     model = tmp_path / "large.gguf"
     model.write_bytes(tiny_model.read_bytes())
     os.truncate(model, 5 << 30)
-    code, out, err = qig_edge("deploy", model, "--device", device, "--host", sshd.host)
+    code, out, err = qig_edge("deploy", model, *place.options)
     assert code == 2 and "large.gguf does not fit its memory" in err and not out
-    assert not list(sshd.home.iterdir())
+    assert not list(place.home.iterdir())
 
 
 def test_generate_and_chat_stream_from_there(
-    sshd: Server, device: Path, tiny_model: Path, qig_edge: Callable[..., Result]
+    place: Place, tiny_model: Path, qig_edge: Callable[..., Result]
 ) -> None:
     prompt = "It's $(id) `x` \"q\" \\n ~ é"
-    there = ("--device", device, "--host", sshd.host)
+    there = place.options
     common = ("-p", prompt, "-n", 12, "--temp", 0, "--repeat-penalty", 1, "-t", 1)
     code, here, err = qig_edge("generate", tiny_model, *common)
     assert code == 0, err
@@ -189,8 +235,15 @@ def test_generate_and_chat_stream_from_there(
     assert code == 2 and "--backend go without --device" in err
 
 
-def test_a_conversation_through_a_pipe(sshd: Server, device: Path, tiny_model: Path) -> None:
-    command = [sys.executable, "-m", "qig_edge.cli", "chat", str(tiny_model), "--device", str(device), "--host", sshd.host, "-n", "4", "--json"]
+def test_little_free_memory_is_told(place: Place, tiny_model: Path, qig_edge: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deploying, "tight", lambda way, found, wanted, model: f"{way.name}: {model.name} is tight")
+    for command in (("deploy",), ("generate", "-p", "x", "-n", 1)):
+        code, out, err = qig_edge(command[0], tiny_model, *command[1:], *place.options)
+        assert code == 0 and out and f"warning: {place.name}: tiny.gguf is tight\n" in err, err
+
+
+def test_a_conversation_through_a_pipe(place: Place, tiny_model: Path) -> None:
+    command = [sys.executable, "-m", "qig_edge.cli", "chat", str(tiny_model), *map(str, place.options), "-n", "4", "--json"]
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     done = subprocess.run(command, input="one\ntwo's\n", capture_output=True, text=True, env=env, timeout=120)
     assert done.returncode == 0, done.stderr
@@ -208,9 +261,9 @@ def test_without_a_host_the_program_is_emulated(device: Path, tiny_model: Path, 
     assert code == 2 and "needs --device" in err
 
 
-def test_a_row_from_there(sshd: Server, device: Path, tiny_model: Path, qig_edge: Callable[..., Result]) -> None:
+def test_a_row_from_there(place: Place, tiny_model: Path, qig_edge: Callable[..., Result]) -> None:
     tests = ("--prefill", 8, "--decode", 4, "--depths", "0,8", "--repeat", 2, "-t", 1)
-    code, out, err = qig_edge("bench", tiny_model, *tests, "--device", device, "--host", sshd.host, "--json")
+    code, out, err = qig_edge("bench", tiny_model, *tests, *place.options, "--json")
     assert code == 0, err
     row = json.loads(out)
     code, out, err = qig_edge("bench", tiny_model, *tests, "--json")
@@ -219,10 +272,10 @@ def test_a_row_from_there(sshd: Server, device: Path, tiny_model: Path, qig_edge
     assert set(row) - set(here) == {"host"} and not set(here) - set(row)
     assert set(row["result"]) == set(here["result"]) and set(row["state_before"]) == set(here["state_before"])
     assert set(row["machine"]) == set(here["machine"]) and row["model_sha256"] == here["model_sha256"] and row["kind"] == "MEASURED"
-    assert row["host"] == sshd.host and row["device"] == "emulated-pi" and row["result"]["isa"].startswith("neon")
+    assert row["host"] == place.name and row["device"] == place.device.stem and row["result"]["isa"].startswith("neon")
     assert len(row["first_token_warm_ms"]["samples"]) == 3 and min(row["first_token_warm_ms"]["samples"]) > 0
     for form in ((), ("--md",), ("--csv",)):
-        code, out, err = qig_edge("bench", tiny_model, *tests, "--device", device, "--host", sshd.host, *form)
+        code, out, err = qig_edge("bench", tiny_model, *tests, *place.options, *form)
         assert code == 0 and out, err
 
 
@@ -250,6 +303,14 @@ def test_several_devices_at_once(
         code, _, err = qig_edge("bench", tiny_model, "--device", "one,rpi5", "--hosts", hosts)
         assert code == 2 and "device 'rpi5' has no host" in err
         assert (second.home / "qig-edge" / "qig").is_file()
+        (user_folder() / "two.toml").write_text(device.read_text().replace("emulated-pi", "two") + "ram_bytes = 1\n")
+        code, out, err = qig_edge("bench", tiny_model, *tests, "--device", "one,two", "--hosts", hosts, "--json")
+        assert code == 1 and [r["device"] for r in json.loads(out)] == ["one"]
+        assert err.startswith("error: two: pi-two: tiny.gguf does not fit") and len(err.splitlines()) == 1
+        second.know("other")
+        hosts.write_text('one = "ssh://x@127.0.0.1:1"\ntwo = "pi-two"\n')
+        code, out, err = qig_edge("bench", tiny_model, *tests, "--device", "one,two", "--hosts", hosts)
+        assert code == 2 and not out and [line.split(": ")[1] for line in err.splitlines()] == ["one", "two"], err
     finally:
         second.stop()
         for name in names:

@@ -16,25 +16,14 @@ import pytest
 from qig_edge.cli import main
 from qig_edge.cli.doctor import examine
 from qig_edge.devices import doctor
-from qig_edge.devices.doctor import PROBE, Finding, Wants, examine_machine, examine_tools, findings, here, wants_of
+from qig_edge.devices.doctor import Finding, Wants, examine_machine, examine_tools, findings, here, wants_of
+from qig_edge.devices.probe import SCRIPT, parse
 from qig_edge.errors import DeviceError, ModelFileError
 from qig_edge.runtime.assets import model_path
+from tests.devices.conftest import PI
 
 ROOT = Path(__file__).resolve().parents[2]
-PI = r"""
-qig-machine aarch64
-qig-bits 64
-qig-board Raspberry Pi 4 Model B Rev 1.4
-qig-features Features        : fp asimd evtstrm crc32 cpuid
-qig-MemTotal:        3884988 kB
-qig-MemAvailable:    3021112 kB
-qig-space Filesystem     1024-blocks     Used Available Capacity Mounted on
-qig-space /dev/mmcblk0p2    30203236 11203236  17640000      39% /
-qig-governor ondemand
-qig-governor ondemand
-qig-throttled 0
-qig-hash 1
-"""
+WELL = PI.replace("throttled=0x50005", "throttled=0x0")
 WANTS = Wants("aarch64", memory=100_000_000, space=60_000_000, model="m.gguf", remote=True)
 
 
@@ -46,16 +35,18 @@ def by_name(found: list[Finding]) -> dict[str, Finding]:
 
 
 def read(told: str, wants: Wants = WANTS) -> dict[str, Finding]:
-    return by_name(findings(told, wants))
+    found = parse(told)
+    assert found is not None
+    return by_name(findings(found, wants))
 
 
 def test_a_pi_that_is_well() -> None:
-    found = read(PI)
+    found = read(WELL)
     assert all(f.ok for f in found.values()) and len(found) == 7
     assert found["system"].found == "aarch64, 64-bit, Raspberry Pi 4 Model B Rev 1.4"
     assert found["instructions"].found == "NEON" and found["governor"].found == "ondemand"
-    assert found["memory"].found == "3.09 GB available of 3.98 GB; m.gguf takes 0.10 GB"
-    assert found["free space"].found == "18.06 GB" and found["power and heat"].found == "neither under-voltage nor throttling"
+    assert found["memory"].found == "3.38 GB available of 3.98 GB; m.gguf takes 0.10 GB"
+    assert found["free space"].found == "18.94 GB" and found["power and heat"].found == "neither under-voltage nor throttling"
     assert {f.what for f in found.values() if f.needed} == {"system", "memory", "free space", "sha256sum"}
 
 
@@ -70,39 +61,39 @@ def test_a_pi_that_is_well() -> None:
     ],
 )
 def test_the_firmwares_flags(told: str, found: str, mend: str) -> None:
-    power = read(PI.replace("qig-throttled 0", f"qig-throttled {told}"))["power and heat"]
+    power = read(PI.replace("throttled=0x50005", told))["power and heat"]
     assert found in power.found and mend in power.mend and power.ok == (not mend) and not power.needed
 
 
 @pytest.mark.parametrize(
     ("old", "new", "what", "mend"),
     [
-        ("qig-bits 64", "qig-bits 32", "system", "64-bit Raspberry Pi OS"),
-        ("machine aarch64", "machine armv7l", "system", "64-bit Raspberry Pi OS"),
-        ("machine aarch64", "machine x86_64", "system", "name the device that it is with --device: this one has a program for aarch64"),
-        ("3021112 kB", "50000 kB", "memory", "take a smaller model: m.gguf does not fit"),
-        ("  17640000 ", "  100000 ", "free space", "free 24.7 MB on that disk"),
-        ("qig-hash 1", "", "sha256sum", "take a newer system"),
+        ("class 02", "class 01", "system", "64-bit Raspberry Pi OS"),
+        ("arch aarch64", "arch armv7l", "system", "64-bit Raspberry Pi OS"),
+        ("arch aarch64", "arch x86_64", "system", "name the device that it is with --device: this one has a program for aarch64"),
+        ("3300000 kB", "50000 kB", "memory", "take a smaller model: m.gguf does not fit"),
+        (" 18500000 ", " 100000 ", "free space", "free 24.7 MB on that disk"),
+        ("qig-told sha256sum there\n", "", "sha256sum", "take a newer system"),
     ],
 )
 def test_what_is_needed_and_not_there(old: str, new: str, what: str, mend: str) -> None:
-    assert old in PI
-    found = read(PI.replace(old, new))
+    assert old in WELL
+    found = read(WELL.replace(old, new))
     assert not found[what].ok and found[what].needed and mend in found[what].mend
     assert [f.what for f in found.values() if not f.ok] == [what]
 
 
 def test_governors() -> None:
-    slow = PI.replace("qig-governor ondemand\nqig-governor", "qig-governor powersave\nqig-governor")
+    slow = WELL + "qig-file /sys/devices/system/cpu/cpu4/cpufreq/scaling_governor\n powersave\n\n"
     assert read(slow)["governor"].found == "ondemand, powersave" and "scaling_governor" in read(slow)["governor"].mend
     assert "battery saver" in read(slow, dataclasses.replace(WANTS, phone=True))["governor"].mend
-    assert read(slow + "qig-pstate 1\n")["governor"].ok
+    assert read(slow + "qig-told pstate there\n")["governor"].ok
     assert not read(slow)["governor"].needed
 
 
 def test_a_machine_that_tells_nothing() -> None:
     """No Linux: no /proc, no /sys."""
-    found = read("qig-machine arm64\nqig-bits \nqig-board \n", dataclasses.replace(WANTS, remote=False))
+    found = read("qig-told system Darwin\nqig-told arch arm64\nqig-told bits \n", dataclasses.replace(WANTS, remote=False))
     assert found["system"].ok and set(found) == {"system", "instructions", "memory", "free space"}
     assert not found["free space"].ok and not found["free space"].needed
 
@@ -114,7 +105,7 @@ def test_this_machine() -> None:
         free = shutil.disk_usage(".").free
         shown, unit = found["free space"].found.split()
         assert float(shown) * {"GB": 1e9, "MB": 1e6}[unit] == pytest.approx(free, rel=0.05, abs=1e9)
-    assert not read(here(["sh", "-c", PROBE]).stdout.decode(), Wants(memory=1 << 60, model="m"))["memory"].ok
+    assert not read(here(["sh", "-c", SCRIPT, "qig", "."]).stdout.decode(), Wants(memory=1 << 60, model="m"))["memory"].ok
 
 
 def test_the_probe_in_androids_own_shell() -> None:
@@ -122,8 +113,8 @@ def test_the_probe_in_androids_own_shell() -> None:
     mksh, toybox = shutil.which("mksh"), shutil.which("toybox")
     if not mksh or not toybox:
         pytest.skip("mksh and toybox are not installed: apt install mksh toybox")
-    tools = "\n".join(f"{name}() {{ {toybox} {name} \"$@\"; }}" for name in ("uname", "getconf", "tr", "grep", "sed", "df", "cat"))
-    done = subprocess.run([mksh, "-c", f"{tools}\n{PROBE}"], capture_output=True, text=True, env={"PATH": "/nowhere"})
+    tools = "\n".join(f"{name}() {{ {toybox} {name} \"$@\"; }}" for name in ("uname", "getconf", "nproc", "od", "dirname", "df", "sed"))
+    done = subprocess.run([mksh, "-c", f"{tools}\n{SCRIPT}", "qig", "."], capture_output=True, text=True, env={"PATH": "/nowhere"})
     assert done.returncode == 0 and not done.stderr.strip()
     found = read(done.stdout, Wants(memory=1, model="m"))
     assert found["system"].ok and found["memory"].ok and found["free space"].ok
@@ -168,7 +159,7 @@ def test_what_a_model_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (tmp_path / "bad.gguf").write_bytes(b"nothing")
     with pytest.raises(ModelFileError, match="bad.gguf"):
         wants_of(tmp_path / "bad.gguf")
-    assert "m.gguf takes 100.0 MB or more" in read(PI, dataclasses.replace(WANTS, memory=99_999_999, exact=False))["memory"].found
+    assert "m.gguf takes 100.0 MB or more" in read(WELL, dataclasses.replace(WANTS, memory=99_999_999, exact=False))["memory"].found
 
 
 def run(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, str, str]:
