@@ -62,7 +62,12 @@ def _costs(row: dict[str, Any]) -> list[tuple[str, str, str]]:
         out.append(("instructions a cycle (hw_ipc)", "-", hw["reason"]))
     else:
         out.append(("instructions a cycle (hw_ipc)", f"{hw['ipc']:.2f}", f"{hw['instructions_per_token'] / 1e6:.2f} M instructions a token"))
-    out.append(("intelligence per compute (IPC)", "-" if ipc["value"] is None else f"{ipc['value']:.3g}", ipc["reason"] or ""))
+    if ipc["value"] is None:
+        out.append(("intelligence per compute (IPC)", "-", ipc["reason"]))
+    else:
+        top = f"reasoning {ipc['reasoning']:.3f} x adaptability {ipc['adaptability']:.3f}"
+        below = f"({ipc['parameters'] / 1e6:.2f} M x {ipc['seconds_per_token'] * 1e3:.3g} ms a token)"
+        out.append(("intelligence per compute (IPC)", f"{ipc['value']:.4g}", f"{top} / {below}"))
     return out
 
 

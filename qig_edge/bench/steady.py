@@ -21,7 +21,7 @@ IDLE_SECONDS = 1.0
 COST_SECONDS = 3.0
 WARM = 4  # tokens before the clock; few, for a slow model takes a second for each
 INTERVAL = 5.0  # seconds of one sample of a sustained run
-NO_REASONING = "not told: the reasoning factor comes from an evaluation, which a bench is not"
+NO_REASONING = "not told: the reasoning factor comes from an evaluation of the model (--eval FILE)"
 Progress = Callable[[int, int, str], None]
 
 

@@ -97,6 +97,10 @@ def command(
     as_csv: Annotated[bool, typer.Option("--csv", help="Instead of the table: a line a test, comma-separated.")] = False,
     as_markdown: Annotated[bool, typer.Option("--md", help="Instead of the table: one in Markdown.")] = False,
     html: Annotated[Path | None, typer.Option(help="Write a page with plots to this file too; it needs nothing besides.")] = None,
+    evaluation: Annotated[
+        Path | None,
+        typer.Option("--eval", metavar="FILE", help="What 'qig-edge eval MODEL --suite puzzles --json' wrote: the row's IPC and its factors."),
+    ] = None,
     results: Annotated[
         tuple[Path, Path] | None,
         typer.Option(
@@ -130,7 +134,9 @@ def command(
     from qig_edge.errors import ConfigError
     from qig_edge.runtime.assets import model_path
 
-    shown = Output(as_json, as_csv, as_markdown, html)
+    shown = Output(as_json, as_csv, as_markdown, html, evaluation)
+    if evaluation is not None and not load_profile(device.split(",")[0]).is_host and host is None:
+        raise ConfigError("--eval gives a measurement its IPC: it goes with this machine, or with --host")
     if results is not None:
         only_comparing(model, random, html, as_csv or as_markdown)
         print_comparison(results, anyway, as_json)
@@ -147,7 +153,9 @@ def command(
             " suite"
         )
     if (draft or peer is not None or beside) and (shown.needs_row or chosen.minutes):
-        raise ConfigError("--csv, --md, --html, --minutes and the sustained suite measure one model: they go without --draft, --peer and --beside")
+        raise ConfigError(
+            "--csv, --md, --html, --eval, --minutes and the sustained suite measure one model: they go without --draft, --peer and --beside"
+        )
     if not profile.is_host and chosen.minutes:
         raise ConfigError(f"--minutes and the sustained suite are measurements: they go without --device {device}")
     if random is not None and model is not None:
@@ -170,6 +178,7 @@ def command(
             from qig_edge.bench.random_model import random_model
 
         path = model_path(model) if random is None else random_model(random, kind=random_type, trained=trained)
+        shown.check(path)
         from qig_edge.cli.bench_remote import bench_there
 
         bench_there(path, devices, host, hosts, chosen, suite, threads, threads_batch, isa, changed, shown)
@@ -232,6 +241,7 @@ def command(
             )
             print(json.dumps(compared) if as_json else "\n".join(lines(compared)))
             return
+        shown.check(path)
         row = measure(
             path,
             device=device,

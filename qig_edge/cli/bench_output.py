@@ -11,10 +11,10 @@ from qig_edge.errors import ConfigError
 
 
 class Output:
-    """The forms that were asked for, checked before anything is measured. Raises ConfigError for two forms at once, or a folder of the page that is
-    not there."""
+    """The forms that were asked for, checked before anything is measured; evaluation: of the same model, for the row's IPC. Raises ConfigError for
+    two forms at once, or a folder of the page that is not there; DataError for an evaluation that is none."""
 
-    def __init__(self, as_json: bool, as_csv: bool, as_markdown: bool, html: Path | None) -> None:
+    def __init__(self, as_json: bool, as_csv: bool, as_markdown: bool, html: Path | None, evaluation: Path | None = None) -> None:
         forms = [name for name, on in (("--json", as_json), ("--csv", as_csv), ("--md", as_markdown)) if on]
         if len(forms) > 1:
             raise ConfigError(f"{' and '.join(forms)} say how stdout is written: give one of them")
@@ -22,15 +22,31 @@ class Output:
             raise ConfigError(f"--html '{html}' must be a file in a folder that is there and can be written")
         self.form = forms[0] if forms else ""
         self.html = html
+        self.evaluation = None
+        if evaluation is not None:
+            from qig_edge.bench.evaluation import load_evaluation
+
+            self.evaluation = load_evaluation(evaluation)
+
+    def check(self, model: Path) -> None:
+        """Raises DataError where the evaluation is of another model than the one to be measured."""
+        if self.evaluation is not None:
+            from qig_edge.bench.evaluation import check_same
+
+            check_same(model, self.evaluation)
 
     @property
     def needs_row(self) -> bool:
         """Whether a form was asked for that only one model's row has."""
-        return self.html is not None or self.form in ("--csv", "--md")
+        return self.html is not None or self.evaluation is not None or self.form in ("--csv", "--md")
 
     def show(self, row: dict[str, Any]) -> None:
         """Writes the page first, so that a reader of stdout that leaves early does not lose it; a disk that is full by then does not lose the row.
         Raises OSError of the page after the row is printed."""
+        if self.evaluation is not None:
+            from qig_edge.bench.evaluation import with_evaluation
+
+            row = with_evaluation(row, self.evaluation)
         failed: OSError | None = None
         if self.html is not None:
             from qig_edge.bench.page import write_page

@@ -98,6 +98,7 @@ def command(
     import dataclasses
     import json
 
+    from qig_edge.bench.identity import model_hash
     from qig_edge.cli.progress import Steps
     from qig_edge.evals.opening import open_evaluated
     from qig_edge.evals.plots import check, draw
@@ -134,7 +135,12 @@ def command(
                     if options.identity:
                         steps.say("interrupted: the answers so far are kept, the same command goes on from there")
                     raise
-                about = {"name": opened.info.name, "file_type": opened.info.file_type, "n_params": opened.info.n_params}
+                about = {
+                    "name": opened.info.name,
+                    "file_type": opened.info.file_type,
+                    "n_params": opened.info.n_params,
+                    "sha256": model_hash(opened.path) if as_json else None,
+                }
     result: Result = found[0][1]
     if sweep is not None:
         from qig_edge.evals.text import Sweep

@@ -91,6 +91,12 @@ def measure(subject: Subject, seed: int = 0) -> Ipc:
     return drawn.ipc
 
 
+def factors(scored: Sequence[Scored], seed: int = 0) -> dict[str, Any]:
+    """Of one evaluation: reasoning and adaptability, and why IPC would be undefined, if it would."""
+    found = measure(Subject(scored, 1, [1.0]), seed)
+    return {**{name: found.factors[name].value for name in ("reasoning", "adaptability")}, "why": found.why}
+
+
 def compare(first: Subject, second: Subject, seed: int = 0) -> Compared:
     """The first model over the second. Raises ValueError where the two did not have the same problems and as many rounds."""
     asked = [[(s.group, s.level, s.chance) for s in subject.scored] for subject in (first, second)]

@@ -12,6 +12,7 @@ from typing import Any
 
 from qig_edge.errors import ConfigError
 from qig_edge.evals.answers import Answer, ask, fits
+from qig_edge.evals.ipc import factors
 from qig_edge.evals.puzzles.generate import LEVELS, problems
 from qig_edge.evals.puzzles.problem import Problem
 from qig_edge.evals.puzzles.score import Scores, score
@@ -53,6 +54,7 @@ class Puzzles:
             "by_level": {str(level): share.to_dict() for level, share in s.by_level.items()},
             "by_family": {family: share.to_dict() for family, share in s.by_family.items()},
             "cells": cells,
+            "ipc": factors(self.scored),
             "state": self.state,
         }
 
