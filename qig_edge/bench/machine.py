@@ -99,13 +99,9 @@ def throttle(root: Path = ROOT) -> dict[str, Any]:
 
     A Raspberry Pi has flags (the firmware's get_throttled), x86 counts events (thermal_throttle).
     """
-    for path in sorted((root / "sys/devices/platform").glob("*/*firmware/get_throttled")):
-        flags = _hexadecimal(read(path))
-        if flags is not None:
-            return _flags(flags, "firmware, through /sys")
-    flags = _hexadecimal(_vcgencmd(root))
-    if flags is not None:
-        return _flags(flags, "firmware, through vcgencmd")
+    board = pi_flags(root)
+    if board is not None:
+        return board
     cpus = root / "sys/devices/system/cpu"
     cores = [number(p) for p in sorted(cpus.glob("cpu[0-9]*/thermal_throttle/core_throttle_count"))]
     packages = [number(p) for p in sorted(cpus.glob("cpu[0-9]*/thermal_throttle/package_throttle_count"))]
@@ -122,6 +118,16 @@ def throttle(root: Path = ROOT) -> dict[str, Any]:
         "source": None, "now": [], "since_start": [], "count": None,
         "reason": "no throttling flags or counters are readable here",
     }  # fmt: skip
+
+
+def pi_flags(root: Path = ROOT) -> dict[str, Any] | None:
+    """As throttle(), of a Raspberry Pi's firmware alone; None on other machines."""
+    for path in sorted((root / "sys/devices/platform").glob("*/*firmware/get_throttled")):
+        flags = _hexadecimal(read(path))
+        if flags is not None:
+            return _flags(flags, "firmware, through /sys")
+    flags = _hexadecimal(_vcgencmd(root))
+    return None if flags is None else _flags(flags, "firmware, through vcgencmd")
 
 
 def throttling(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
