@@ -38,7 +38,7 @@ def command(
     ] = None,
     load: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Go on with a conversation that --save kept, with the same model file and settings; random numbers go on too."),
+        typer.Option(metavar="FILE", help="Go on with a conversation that --save kept: the same model file and settings; random numbers go on."),
     ] = None,
     max_tokens: opt.MaxTokens = 512,
     temperature: opt.Temperature = 0.7,
