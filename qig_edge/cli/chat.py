@@ -101,6 +101,8 @@ def command(
     if elsewhere(device, host):
         if check_symmetry is not None or backend != "auto":
             raise ConfigError(f"--check-symmetry and --backend go without --device {device}: the device runs the qig program")
+        if save is not None or load is not None:
+            raise ConfigError(f"--save and --load go without --device {device}: the cache is on that machine, where 'qig chat' has both options")
         told = opt.sampling_args(max_tokens, temperature, top_k, top_p, min_p, repeat_penalty, seed)
         flags = {"--json": as_json, "--stats": stats, "--telemetry": telemetry}
         told += opt.running_args(changed, draft, threads, threads_batch, isa, ctx, flags)

@@ -81,7 +81,8 @@ def test_control_strings_stay_text(tmp_path: Path, tiny_model: Path) -> None:
 def test_a_seed_that_is_asked_for_counts(tmp_path: Path, tiny_model: Path) -> None:
     ok("c", tiny_model, *DRAW, "--save", tmp_path / "k", text=lines("one"))
     for program in ("python", "c"):
-        said = {ok(program, tiny_model, "--temp", "2", "-n", "20", "-t", "1", "--load", tmp_path / "k", *seed, text=lines("two")) for seed in ((), ("--seed", "5"))}
+        going_on = ["--temp", "2", "-n", "20", "-t", "1", "--load", tmp_path / "k"]
+        said = {ok(program, tiny_model, *going_on, *seed, text=lines("two")) for seed in ((), ("--seed", "5"))}
         assert len(said) == 2, program
 
 
@@ -210,8 +211,8 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, tiny_model: Path, kept:
 @pytest.mark.parametrize("interrupts", [0, 1, 2])
 def test_an_interrupt_keeps_the_conversation(tmp_path: Path, tiny_model: Path, program: str, interrupts: int) -> None:
     """Ctrl-C once in an answer and then the end of the input, or twice; 0: a pipe that ends."""
-    command = [*(PYTHON if program == "python" else [str(program_path())]), "chat", str(tiny_model), "-n", "1000000", "--ctx", "64", "-t", "1", "--temp", "0"]
-    command += ["--save", str(tmp_path / "k")] + ([] if interrupts else ["-n", "20"])
+    command = [*(PYTHON if program == "python" else [str(program_path())]), "chat", str(tiny_model), "--ctx", "64", "-t", "1", "--temp", "0"]
+    command += ["--save", str(tmp_path / "k"), "-n", "1000000" if interrupts else "20"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT) as child:
         assert child.stdin and child.stdout and child.stderr
         child.stdin.write(b"hello\n")
