@@ -217,6 +217,7 @@ static size_t frame_bytes(const qig_kept_header *h) {
 int qig_session_write(const qig_session *s, const char *note, size_t note_len, qig_kept_sink *sink, void *arg, char *err, size_t errlen) {
     if (note_len > QIG_KEPT_NOTE || (!note && note_len))
         return qig_fail(err, errlen, QIG_ERR_ARG, "a note of %llu bytes: at most %d MiB are kept", (unsigned long long)note_len, QIG_KEPT_NOTE >> 20);
+    if (s->pos > 0 && !isfinite(s->lse)) return qig_fail(err, errlen, QIG_ERR_ARG, "the session cannot be kept: its logits are not finite");
     qig_kept_header h = header_of(s, note_len);
     walk w = { .s = s, .pos = s->pos, .counts = s->counts, .visit = visit_size, .sink = sink, .arg = arg };
     walk_parts(&w);

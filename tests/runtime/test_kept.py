@@ -20,7 +20,7 @@ from qig_edge.errors import ConfigError, SessionFileError
 from qig_edge.runtime.backend import Sampling
 from qig_edge.runtime.chat import Chat
 from qig_edge.runtime.kept import Kept, unpack
-from qig_edge.runtime.native import NativeModel, NativeSession
+from qig_edge.runtime.native import NativeModel, NativeSession, isa_list
 
 _spec = importlib.util.spec_from_file_location("fake", Path(__file__).with_name("fake.py"))
 assert _spec and _spec.loader
@@ -241,6 +241,50 @@ def test_other_engines_refuse(tmp_path: Path) -> None:
         chat.save(tmp_path / "k")
     with pytest.raises(ConfigError, match="libqig alone"):
         Chat(backend, backend.session(), kept=tmp_path / "k")
+
+
+def test_an_interrupt_in_a_long_question_takes_it_back() -> None:
+    backend = fake.FakeBackend([b"a", b"b"], n_ctx=2000)
+    session = backend.session()
+    chat = Chat(backend, session)
+    list(chat.answer("one"))
+    before, plain, steps = list(session.history), session.eval, []
+
+    def interrupted(tokens: list[int]) -> None:
+        plain(tokens)
+        steps.append(len(tokens))
+        if len(steps) == 2:
+            raise KeyboardInterrupt
+
+    session.eval = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        list(chat.answer("x" * 600))
+    assert len(steps) == 2 and session.history == before and chat.exchanges == 1
+    session.eval = plain
+    assert list(chat.answer("two")) == ["b"]
+
+
+def test_another_kernel_set_goes_on(tmp_path: Path, tiny_model: Path, kept: Path) -> None:
+    ran = 0
+    for isa in isa_list():
+        with NativeModel(tiny_model, isa) as other, other.session(n_threads=1) as session:
+            chat = Chat(other, session, kept=kept, max_tokens=4)
+            list(chat.answer("more"))
+            assert chat.exchanges == 2
+            ran += 1
+    assert ran >= 1
+
+
+def test_a_broken_model_is_not_kept(tmp_path: Path, model: NativeModel, kept: Path) -> None:
+    data, before = bytearray(model.path.read_bytes()), kept.read_bytes()
+    norm = next(t for t in model.tensors() if t.name == "output_norm.weight")
+    data[norm.offset : norm.offset + 4] = b"\0\0\xc0\x7f"  # NaN
+    (tmp_path / "nan.gguf").write_bytes(data)
+    with NativeModel(tmp_path / "nan.gguf") as broken, broken.session(n_threads=1) as session:
+        session.eval([1, 2])
+        with pytest.raises(SessionFileError, match="cannot be kept"):
+            session.save(kept)
+    assert kept.read_bytes() == before and not list(tmp_path.glob(".*"))
 
 
 def test_a_slow_board_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
