@@ -25,6 +25,10 @@ class UnsupportedModel(ModelFileError):
     """A sound model file that asks for something that libqig does not run."""
 
 
+class SessionFileError(QigError):
+    """A kept session that cannot be read or written: missing, damaged, of another model or settings, too long, or a full disk."""
+
+
 class DeviceError(QigError):
     """A device, target or tool that is unknown, missing or not reachable."""
 

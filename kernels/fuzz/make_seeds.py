@@ -1,6 +1,6 @@
 """Writes the fuzzers' seed corpora, byte by byte: nothing here trusts a GGUF library, and the Python one cannot write files this wrong.
 
-    python kernels/fuzz/make_seeds.py DIR      DIR/fuzz_gguf/*.gguf and DIR/fuzz_tokenizer/*.txt
+    python kernels/fuzz/make_seeds.py DIR      DIR/fuzz_gguf/*.gguf, DIR/fuzz_tokenizer/*.txt and DIR/fuzz_session/*.bin
 
 Files with a vocabulary by scores are in scored_seeds.py. Hostile files carry the words that their error must hold;
 tests/kernels/test_gguf_hostile.py opens each of them with libqig.
@@ -538,6 +538,26 @@ TEXTS = {
 }
 
 
+SESSIONS = 18  # models times types of cache in fuzz_session.c
+HEADER = ("magic", 8), ("order", 4), ("version", 4), ("bytes", 8), ("model", 8), ("rng", 8), ("lse", 8)  # of a kept session, with their bytes
+SHAPE = "pos", "cache_type", "n_caches", "dense", "n_kv_heads", "state_dim", "head_dim", "d_model", "vocab", "lag", "n_settings", "note_bytes"
+
+
+def sessions() -> dict[str, bytes]:
+    """Inputs of fuzz_session: kept sessions as they are, with a field of the header changed, or a byte elsewhere; a header that stands alone."""
+    out = {f"kept_{i}": bytes([i]) for i in range(SESSIONS)}
+    at = 0
+    for name, size in (*HEADER, *((n, 4) for n in SHAPE), ("sum", 8)):
+        for byte, change in ((0, 1), (0, 0xFF), (size - 1, 0x80)):
+            out[f"{name}_{byte}_{change}"] = bytes([5]) + struct.pack("<HB", at + byte, change)
+        at += size
+    for i in range(SESSIONS):
+        out |= {f"byte_{i}_{k}": bytes([i]) + struct.pack("<HB", k, 0x7F) for k in range(at, 30000, 997 + 10 * i)}
+    out["wrong_sum"] = bytes([0x40]) + struct.pack("<HB", at + 300, 1)
+    head = b"QIGSESS\n" + struct.pack("<II4Q", 0x01020304, 1, 0, 0, 7, 0) + struct.pack("<12i", 0, 1, 4, 4, 1, 16, 16, 32, 271, 0, 2, 0)
+    return out | {f"whole_{i}": bytes([0x80 | i]) + head + bytes(n) for i in range(2) for n in (0, 8, 64, 96)}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("dir", type=Path, help="folder of the corpora; made if it is not there")
@@ -546,7 +566,7 @@ def main() -> int:
 
     whole, broken = valid() | scored_seeds.valid(), hostile() | scored_seeds.hostile()
     ggufs = {**{f"valid_{n}": b for n, b in whole.items()}, **{n: b for n, (b, _) in broken.items()}, **boundaries()}
-    for folder, files, suffix in (("fuzz_gguf", ggufs, ".gguf"), ("fuzz_tokenizer", TEXTS, ".txt")):
+    for folder, files, suffix in (("fuzz_gguf", ggufs, ".gguf"), ("fuzz_session", sessions(), ".bin"), ("fuzz_tokenizer", TEXTS, ".txt")):
         (out / folder).mkdir(parents=True, exist_ok=True)
         for name, data in files.items():
             (out / folder / (name + suffix)).write_bytes(data)

@@ -177,6 +177,17 @@ QIG_API int qig_session_slide(qig_session *s, int32_t n_keep, int32_t n_tail, ch
 QIG_API int qig_session_set_sampler(qig_session *s, const qig_sampler_params *p, char *err, size_t errlen);
 QIG_API int qig_session_sample(qig_session *s, int32_t *token, char *err, size_t errlen); /* from the last logits; does not evaluate it */
 
+/* Writes all of the session to a file (docs/formats.md, "A kept session"), with a note of the caller's, any bytes, at most 64 MiB: whole and on the disk, or the
+ * file is as it was. */
+QIG_API int qig_session_save(const qig_session *s, const char *path, const char *note, size_t note_len, char *err, size_t errlen);
+/* The session becomes the saved one, whatever it was: its next tokens, telemetry, rollbacks and slides are those that the saved one would have had, to the last
+ * bit on the same kernel set. Sampler parameters and the draft length stay this session's, its random numbers go on as the saved ones. It may have
+ * another n_ctx where the tokens fit, n_batch and other threads; its model file, settings and cache type have to be the same.
+ * QIG_ERR_ARG: they are not; QIG_ERR_FORMAT: no such file, truncated, or damaged; QIG_ERR_CONTEXT_FULL: no room. On an error the session is as it was. */
+QIG_API int qig_session_load(qig_session *s, const char *path, char *err, size_t errlen);
+/* The note of the file that was loaded last, *len bytes; NULL before. */
+QIG_API const char *qig_session_note(const qig_session *s, size_t *len);
+
 /* --- exact speculation ------------------------------------------------------------------------------------------------------------- */
 
 enum { QIG_DRAFT_AUTO = -1, QIG_MAX_DRAFT = 8 };

@@ -10,7 +10,7 @@
 enum { QIG_EXIT_OK = 0, QIG_EXIT_USER = 2, ERR_SIZE = 512, MAX_DEPTHS = 16, MAX_SETTINGS = 32, MAX_KEY = 64, PROMPT_STEP = 256 };
 
 typedef struct {
-    const char *command, *model, *prompt, *system, *isa, *text;
+    const char *command, *model, *prompt, *system, *save, *load, *isa, *text;
     int n_tokens, threads, threads_batch, ctx, cache, prefill, decode, repeat;
     int greedy, stats, telemetry, telemetry_json, json, tensors, seed_given;
     int depths[MAX_DEPTHS], n_depths;
@@ -121,5 +121,30 @@ int draw(const options *o, opened *m, int max, int (*make_room)(void *), void *a
 /* What follows an answer, on stdout and stderr; message: what was asked in a conversation, else NULL. QIG_EXIT_OK or the exit code. */
 int finish_answer(const options *o, const opened *m, const answer *a, const char *message, size_t len);
 void free_answer(answer *a);
+
+/* --- main_keep.c ------------------------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    int32_t start;      /* its position; it ends where the next one begins, the last one at the session's position */
+    text_buffer question, answer;
+} exchange;
+
+typedef struct { /* freed by free_conversation */
+    text_buffer system;
+    int32_t system_tokens; /* of the system prompt and of what stands before it */
+    int32_t pending;       /* tokens of the end of the last answer's turn that go in with the next question */
+    int32_t n, cap;
+    exchange *list;        /* what the context still holds */
+} dialogue;
+
+int add_exchange(dialogue *c, int32_t start, const char *question, size_t len); /* QIG_EXIT_OK or the exit code, as all of these */
+/* The oldest k are gone, and so many tokens with them. */
+void drop_exchanges(dialogue *c, int32_t k, int32_t tokens);
+void free_conversation(dialogue *c);
+/* Whether a file of that name can be written, before there is anything to lose. */
+int check_save(const char *path);
+int save_conversation(const dialogue *c, const qig_session *s, const char *path);
+/* Into an empty conversation; after a failure free it and leave the session. */
+int load_conversation(dialogue *c, qig_session *s, const qig_model *m, const char *path);
 
 #endif

@@ -32,6 +32,8 @@ typedef struct {
 static const option table[] = {
     { "p", "prompt", "TEXT", TEXT, TALK, AT(prompt), 0, 0, "text to continue, or the only question; without it, stdin" },
     { NULL, "system", "TEXT", TEXT, CHAT, AT(system), 0, 0, "system prompt" },
+    { NULL, "save", "FILE", TEXT, CHAT, AT(save), 0, 0, "keep the conversation, with its cache, in this file when it ends" },
+    { NULL, "load", "FILE", TEXT, CHAT, AT(load), 0, 0, "go on with a kept conversation, of the same model file and settings" },
     { "n", "max-tokens", "N", INT, TALK, AT(n_tokens), 1, 1 << 20, "tokens drawn at most, in chat for an answer" },
     { NULL, "temp", "X", FLOAT, TALK, AT(sampler.temperature), 0, 100, "temperature, 0 is greedy" },
     { NULL, "top-k", "N", INT, TALK, AT(sampler.top_k), 0, 1 << 20, "keep the N likeliest tokens, 0 is off" },
@@ -223,6 +225,7 @@ int parse_options(int argc, char **argv, options *o) {
         }
     }
     if (!o->model) return fail("qig %s needs a model file", o->command);
+    if (o->load && o->system) return fail("--system: the conversation in '%s' has begun already; leave it out", o->load);
     if (o->json && o->telemetry_json) return fail("--json and --telemetry-json both write to stdout: one of them");
     if (o->greedy) {
         o->sampler.temperature = 0;

@@ -9,30 +9,29 @@
 #include <sys/select.h>
 #include <unistd.h>
 
+#include "board.h"
 #include "main.h"
 
 typedef struct {
     opened *a;
-    int32_t system;     /* tokens of the system prompt and of what stands before it */
-    int32_t *starts;    /* where each exchange begins; the last one ends at the session's position */
-    int32_t n, cap;
-    int32_t pending;    /* tokens of the end of the last answer's turn that go in with the next question */
+    dialogue said;
+    int warned; /* of a slow board */
 } chat;
 
 /* Drops oldest whole exchanges until `wanted` positions are free or only `keep` of them are left; 1 when any went. */
 static int drop(chat *c, int32_t wanted, int32_t keep) {
     qig_session *s = c->a->session;
-    const int32_t pos = qig_session_pos(s), droppable = c->n - keep;
+    dialogue *said = &c->said;
+    const int32_t pos = qig_session_pos(s), droppable = said->n - keep;
     int32_t free_now = qig_session_n_ctx(s) - pos, k = 1;
     if (droppable < 1) return 0;
-#define END_OF(i) ((i) < c->n ? c->starts[i] : pos)
-    while (k < droppable && free_now + END_OF(k) - c->starts[0] < wanted) k++;
-    const int32_t gone = END_OF(k) - c->starts[0];
+#define END_OF(i) ((i) < said->n ? said->list[i].start : pos)
+    while (k < droppable && free_now + END_OF(k) - said->list[0].start < wanted) k++;
+    const int32_t gone = END_OF(k) - said->list[0].start;
 #undef END_OF
-    if (k == c->n) c->pending = 0;
-    if (qig_session_slide(s, c->system, pos - c->system - gone, NULL, 0) != QIG_OK) return 0;
-    for (int32_t i = k; i < c->n; i++) c->starts[i - k] = c->starts[i] - gone;
-    c->n -= k;
+    if (k == said->n) said->pending = 0;
+    if (qig_session_slide(s, said->system_tokens, pos - said->system_tokens - gone, NULL, 0) != QIG_OK) return 0;
+    drop_exchanges(said, k, gone);
     return 1;
 }
 
@@ -41,16 +40,13 @@ static int make_room(void *arg) {
     return drop(c, 1 + qig_session_n_ctx(c->a->session) / 8, 1);
 }
 
-static int remember_start(chat *c, int32_t at) {
-    if (c->n == c->cap) {
-        int32_t cap = c->cap ? 2 * c->cap : 32;
-        int32_t *starts = realloc(c->starts, (size_t)cap * sizeof *starts);
-        if (!starts) return fail("out of memory");
-        c->starts = starts;
-        c->cap = cap;
-    }
-    c->starts[c->n++] = at;
-    return QIG_EXIT_OK;
+/* Once, where the board says that it is slower than it could be. */
+static void warn_of_board(chat *c) {
+    char troubles[128] = "";
+    if (!c->warned) qig_board_troubles("", troubles, sizeof troubles);
+    if (!troubles[0]) return;
+    c->warned = 1;
+    fprintf(stderr, "warning: this board reports %s: it runs slower than it could (a stronger power supply, or cooling)\n", troubles);
 }
 
 /* The next question: header, text and the cue for an answer, after the end of the last turn where that is still to come. */
@@ -58,7 +54,7 @@ static int question(const chat *c, const char *text, size_t len, id_list *ids) {
     const int first = qig_session_pos(c->a->session) == (qig_token_bos(c->a->model) >= 0);
     ids->n = 0;
     int rc = QIG_EXIT_OK;
-    if (c->pending) rc = add_turn_end(ids, c->a->model);
+    if (c->said.pending) rc = add_turn_end(ids, c->a->model);
     if (rc == QIG_EXIT_OK) rc = add_turn(ids, c->a->model, "user", text, len, first);
     if (rc == QIG_EXIT_OK) rc = add_turn(ids, c->a->model, "assistant", NULL, 0, 0);
     return rc;
@@ -66,10 +62,10 @@ static int question(const chat *c, const char *text, size_t len, id_list *ids) {
 
 static int reply(const options *o, chat *c, const char *text, size_t len, id_list *ids) {
     qig_session *s = c->a->session;
-    const int32_t n_ctx = qig_session_n_ctx(s), room = n_ctx - c->system;
+    const int32_t n_ctx = qig_session_n_ctx(s), room = n_ctx - c->said.system_tokens;
     int rc = question(c, text, len, ids);
     if (rc != QIG_EXIT_OK) return rc;
-    if (ids->n - c->pending >= room) return fail("the message has %d tokens, the context has room for %d", (int)ids->n, (int)room - 1);
+    if (ids->n - c->said.pending >= room) return fail("the message has %d tokens, the context has room for %d", (int)ids->n, (int)room - 1);
     /* an answer that begins with a quarter of the context free seldom has to slide in its middle */
     const int32_t reserve = o->n_tokens < n_ctx / 4 ? o->n_tokens : n_ctx / 4;
     if (ids->n + reserve > n_ctx - qig_session_pos(s) && drop(c, ids->n + reserve, 0)) {
@@ -77,17 +73,19 @@ static int reply(const options *o, chat *c, const char *text, size_t len, id_lis
         if (rc != QIG_EXIT_OK) return rc;
     }
     answer a = { .prompt_tokens = ids->n };
-    const int32_t begin = qig_session_pos(s) + c->pending;
+    const int32_t begin = qig_session_pos(s) + c->said.pending;
     double start = now();
     int fed = feed(s, ids->ids, ids->n);
     if (fed <= 0) return fed < 0 ? QIG_EXIT_USER : QIG_EXIT_OK;
     a.prefill_s = now() - start;
-    rc = remember_start(c, begin);
+    rc = add_exchange(&c->said, begin, text, len);
     if (rc != QIG_EXIT_OK) return rc;
-    c->pending = (int32_t)qig_chat_end(c->a->model, NULL, 0);
+    c->said.pending = (int32_t)qig_chat_end(c->a->model, NULL, 0);
     rc = draw(o, c->a, o->n_tokens, make_room, c, &a);
+    if (a.text.n > 0 && add_bytes(&c->said.list[c->said.n - 1].answer, a.text.bytes, a.text.n) != QIG_EXIT_OK) rc = QIG_EXIT_USER;
     if (rc == QIG_EXIT_OK) rc = finish_answer(o, c->a, &a, text, len);
     free_answer(&a);
+    warn_of_board(c);
     return rc;
 }
 
@@ -178,27 +176,47 @@ static int converse(const options *o, chat *c) {
     return rc;
 }
 
+/* What stands before the first question: evaluated, or loaded. */
+static int begin(const options *o, chat *c) {
+    id_list ids = { 0 };
+    qig_session *s = c->a->session;
+    if (o->load) {
+        int loaded = load_conversation(&c->said, s, c->a->model, o->load);
+        /* the numbers of a seed that is asked for, else those of the file */
+        if (loaded == QIG_EXIT_OK && o->seed_given) qig_session_set_sampler(s, &o->sampler, NULL, 0);
+        return loaded;
+    }
+    int rc = add_start(&ids, c->a->model);
+    if (rc == QIG_EXIT_OK && o->system) {
+        rc = add_turn(&ids, c->a->model, "system", o->system, strlen(o->system), 1);
+        if (rc == QIG_EXIT_OK) rc = add_bytes(&c->said.system, o->system, strlen(o->system));
+        if (rc == QIG_EXIT_OK && ids.n > qig_session_n_ctx(s) / 2)
+            rc = fail("the system prompt has %d tokens, more than half of the context of %d", (int)ids.n, (int)qig_session_n_ctx(s));
+    }
+    if (rc == QIG_EXIT_OK && ids.n > 0 && feed(s, ids.ids, ids.n) < 0) rc = QIG_EXIT_USER;
+    c->said.system_tokens = ids.n;
+    free(ids.ids);
+    return rc;
+}
+
 int run_chat(const options *o) {
     opened a;
-    id_list ids = { 0 };
-    int rc = open_all(o, &a, o->ctx);
+    int rc = o->save ? check_save(o->save) : QIG_EXIT_OK;
+    if (rc == QIG_EXIT_OK) rc = open_all(o, &a, o->ctx);
     if (rc != QIG_EXIT_OK) return rc;
     chat c = { .a = &a };
     if (qig_token_eot(a.model) < 0) rc = fail("this model has no chat format: use 'qig generate'");
-    if (rc == QIG_EXIT_OK) rc = add_start(&ids, a.model);
-    if (rc == QIG_EXIT_OK && o->system) {
-        rc = add_turn(&ids, a.model, "system", o->system, strlen(o->system), 1);
-        if (rc == QIG_EXIT_OK && ids.n > qig_session_n_ctx(a.session) / 2)
-            rc = fail("the system prompt has %d tokens, more than half of the context of %d", (int)ids.n, (int)qig_session_n_ctx(a.session));
-    }
-    if (rc == QIG_EXIT_OK && ids.n > 0 && feed(a.session, ids.ids, ids.n) < 0) rc = QIG_EXIT_USER;
-    c.system = ids.n;
+    if (rc == QIG_EXIT_OK) rc = begin(o, &c);
     if (rc == QIG_EXIT_OK) {
         catch_interrupts();
+        warn_of_board(&c);
         rc = converse(o, &c);
+        if (o->save) { /* however it ended */
+            const int kept = save_conversation(&c.said, a.session, o->save);
+            if (rc == QIG_EXIT_OK) rc = kept;
+        }
     }
-    free(ids.ids);
-    free(c.starts);
+    free_conversation(&c.said);
     close_all(&a);
     return rc;
 }

@@ -141,6 +141,7 @@ static int reserve(id_list *l, int64_t more) {
 }
 
 int add_bytes(text_buffer *t, const char *bytes, size_t n) {
+    if (n == 0) return QIG_EXIT_OK; /* there may be no memory yet */
     if (t->n + n > t->cap) {
         const size_t cap = 2 * (t->n + n) + 64;
         char *bigger = realloc(t->bytes, cap);

@@ -278,6 +278,7 @@ void qig_session_free(qig_session *s) {
     if (!s) return;
     qig_pool_free(s->pool);
     if (s->arena) munmap(s->arena, s->arena_bytes);
+    free(s->note);
     free(s);
 }
 

@@ -109,6 +109,8 @@ struct qig_session {
     double lse;            /* of logits */
     qig_candidate *candidates; /* [V] */
     qig_speculation spec;
+    char *note;            /* of the file that was loaded last, or NULL */
+    size_t note_len;
     size_t norm_width, wide_width, wide_q_width, scratch_width;
 };
 

@@ -99,11 +99,9 @@ def throttle(root: Path = ROOT) -> dict[str, Any]:
 
     A Raspberry Pi has flags (the firmware's get_throttled), x86 counts events (thermal_throttle).
     """
-    for path in sorted((root / "sys/devices/platform").glob("*/*firmware/get_throttled")):
-        if told := firmware_flags(read(path), "/sys"):
-            return told
-    if told := firmware_flags(_vcgencmd(root), "vcgencmd"):
-        return told
+    board = pi_flags(root)
+    if board is not None:
+        return board
     cpus = root / "sys/devices/system/cpu"
     cores = [number(p) for p in sorted(cpus.glob("cpu[0-9]*/thermal_throttle/core_throttle_count"))]
     packages = [number(p) for p in sorted(cpus.glob("cpu[0-9]*/thermal_throttle/package_throttle_count"))]
@@ -120,6 +118,14 @@ def throttle(root: Path = ROOT) -> dict[str, Any]:
         "source": None, "now": [], "since_start": [], "count": None,
         "reason": "no throttling flags or counters are readable here",
     }  # fmt: skip
+
+
+def pi_flags(root: Path = ROOT) -> dict[str, Any] | None:
+    """As throttle(), of a Raspberry Pi's firmware alone; None on other machines."""
+    for path in sorted((root / "sys/devices/platform").glob("*/*firmware/get_throttled")):
+        if told := firmware_flags(read(path), "/sys"):
+            return told
+    return firmware_flags(_vcgencmd(root), "vcgencmd")
 
 
 def throttling(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import enum
 import json
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -32,6 +33,13 @@ def command(
     model: opt.Model = None,
     prompt: Annotated[str | None, typer.Option("--prompt", "-p", help="Answer this one message and leave.")] = None,
     system: Annotated[str | None, typer.Option(help="System prompt; it stays when the context slides.")] = None,
+    save: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keep the conversation, with its cache, in this file when it ends, also by Ctrl-C.")
+    ] = None,
+    load: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Go on with a conversation that --save kept: the same model file and settings; random numbers go on."),
+    ] = None,
     max_tokens: opt.MaxTokens = 512,
     temperature: opt.Temperature = 0.7,
     top_k: opt.TopK = 40,
@@ -72,21 +80,29 @@ def command(
     """
     import contextlib
 
+    from qig_edge.cli.board import BoardWatch
     from qig_edge.cli.on_device import elsewhere, run_there
     from qig_edge.errors import ConfigError, RuntimeFault
     from qig_edge.runtime.assets import model_path
+    from qig_edge.runtime.backend import KeepingSession
     from qig_edge.runtime.chat import Chat
     from qig_edge.runtime.opening import open_model, speculate
     from qig_edge.runtime.symmetry import Scorer
 
     if not symmetry_limit >= 0:  # NaN passes a range
         raise ConfigError(f"symmetry_limit = {symmetry_limit} must be in [0, 1]")
+    if load is not None and system is not None:
+        raise ConfigError(f"--system: the conversation in '{load}' has begun already; leave it out")
+    if save is not None:
+        opt.writable(save, "--save")
     drawing, changed = opt.sampling(temperature, top_k, top_p, min_p, repeat_penalty, seed), opt.settings(settings)
     draft_len = opt.draft(draft, drawing, seed)
     path = model_path(model)
     if elsewhere(device, host):
         if check_symmetry is not None or backend != "auto":
             raise ConfigError(f"--check-symmetry and --backend go without --device {device}: the device runs the qig program")
+        if save is not None or load is not None:
+            raise ConfigError(f"--save and --load go without --device {device}: the cache is on that machine, where 'qig chat' has both options")
         told = opt.sampling_args(max_tokens, temperature, top_k, top_p, min_p, repeat_penalty, seed)
         flags = {"--json": as_json, "--stats": stats, "--telemetry": telemetry}
         told += opt.running_args(changed, draft, threads, threads_batch, isa, ctx, flags)
@@ -99,7 +115,15 @@ def command(
         session = opened.session(n_ctx=ctx, n_threads=threads, n_threads_batch=threads_batch)
         stack.callback(session.close)
         speculate(session, draft_len)
-        chat = Chat(opened, session, system=system, sampling=drawing, max_tokens=max_tokens)
+        for option, file in (("--save", save), ("--load", load)):
+            if file is not None and not isinstance(session, KeepingSession):
+                raise ConfigError(f"{option} {file}: a conversation is kept with its cache by libqig alone, and this model runs in another engine")
+        chat = Chat(opened, session, system=system, sampling=drawing, max_tokens=max_tokens, kept=load)
+        if load is not None and seed is not None:
+            session.set_sampler(drawing)
+        if save is not None:
+            stack.callback(chat.save, save)  # however the conversation ends
+        watch = BoardWatch()
         gate = None
         if check_symmetry is not None:
             scorer = stack.enter_context(Scorer(opened, n_ctx=ctx, n_threads=threads))
@@ -113,6 +137,7 @@ def command(
             )
         messages = [prompt] if prompt is not None else _typed(chat) if talking else _piped()
         for message in messages:
+            watch.warn()
             try:
                 shown = _answer(chat, message, gate, as_json, session)
             except RuntimeFault as e:
@@ -121,6 +146,7 @@ def command(
                 print(f"error: {e}", file=sys.stderr)  # the conversation is as it was
                 continue
             opt.report(chat.stats, opened, session, show_stats=stats, telemetry=telemetry, conversation=True)
+            watch.warn()
             if prompt is not None and not shown:
                 raise typer.Exit(1)
 
@@ -201,8 +227,8 @@ def _answer(
 
     held = False
     before = signal.signal(signal.SIGINT, on_interrupt)
+    pieces = chat.answer(message)
     try:
-        pieces = chat.answer(message)
         if gate is None and not as_json:
             for piece in pieces:
                 sys.stdout.write(piece)
@@ -211,6 +237,7 @@ def _answer(
         else:
             text, held = _whole(chat, message, "".join(pieces), gate, as_json, session)
     finally:
+        pieces.close()  # left in the middle, it takes back what was not shown
         signal.signal(signal.SIGINT, before)
     sys.stdout.write(text)
     sys.stdout.flush()

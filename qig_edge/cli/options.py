@@ -177,6 +177,23 @@ def settings(given: list[str] | None) -> dict[str, str]:
     return out
 
 
+def writable(path: Path, option: str) -> None:
+    """Raises ConfigError where a file of that name cannot be written, before there is anything to lose."""
+    import os
+
+    from qig_edge.errors import ConfigError
+
+    folder = path.absolute().parent
+    why = (
+        "it is no regular file" if path.exists() and not path.is_file()
+        else f"there is no folder '{path.parent}'" if not folder.is_dir()
+        else f"the folder '{path.parent}' cannot be written to" if not os.access(folder, os.W_OK | os.X_OK)
+        else None
+    )  # fmt: skip
+    if why:
+        raise ConfigError(f"{option} {path}: {why}")
+
+
 def report(
     stats: Stats, model: OpenedModel, session: OpenedSession, *, show_stats: bool, telemetry: bool, conversation: bool
 ) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -185,6 +186,17 @@ class SpeculativeSession(Session, Protocol):
 
     def speculation(self) -> Speculation:
         """What next_tokens() has done so far."""
+
+
+@runtime_checkable
+class KeepingSession(Session, Protocol):
+    """A session that a file can hold."""
+
+    def save(self, path: str | os.PathLike[str], note: bytes = b"") -> None:
+        """Writes all of the session to a file with a note of the caller's: whole, or the file is as it was. Raises SessionFileError."""
+
+    def load(self, path: str | os.PathLike[str]) -> bytes:
+        """Becomes the session that was saved, and returns its note. Raises SessionFileError; the session is then as it was."""
 
 
 @runtime_checkable

@@ -12,10 +12,12 @@ anew, so that the session equals a fresh one fed the same turns.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
+from pathlib import Path
 
-from qig_edge.errors import RuntimeFault
-from qig_edge.runtime.backend import Backend, Sampling, Session, text_start
+from qig_edge.errors import ConfigError, RuntimeFault
+from qig_edge.runtime.backend import Backend, KeepingSession, Sampling, Session, text_start
+from qig_edge.runtime.kept import Kept, unpack
 from qig_edge.runtime.stream import Stats, Stop, draw, feed
 
 
@@ -23,6 +25,8 @@ class Chat:
     """One conversation on a session that nobody else uses. Raises RuntimeFault where the model has no chat format or the system prompt does not fit.
 
     max_tokens bounds each answer; telemetry keeps one record a token of each answer in stats.records.
+    kept: a file of save(), which the conversation goes on from, with its system prompt and its random numbers in place of `system` and the seed.
+    Raises SessionFileError where it does not fit, ConfigError where the session is not libqig's.
     """
 
     def __init__(
@@ -34,6 +38,7 @@ class Chat:
         sampling: Sampling | None = None,
         max_tokens: int = 512,
         telemetry: bool = False,
+        kept: Path | None = None,
     ) -> None:
         if backend.eot is None:
             raise RuntimeFault("this model has no chat format: use 'qig-edge generate'")
@@ -46,15 +51,39 @@ class Chat:
         self._unevaluated: list[int] = []  # end of the last turn: goes in with the next question
         self._texts: list[list[str]] = []  # question and answer of each exchange, as far as it was evaluated
         self._system_text = system
+        session.set_sampler(sampling or Sampling())
+        if kept is not None:
+            self._restore(kept)
+            return
         system_ids = text_start(backend) + (backend.chat_turn("system", system, first=True) if system else [])
         if len(system_ids) > session.n_ctx // 2:
             raise RuntimeFault(
                 f"the system prompt has {len(system_ids)} tokens, more than half of the context of {session.n_ctx}"
             )
         self._system = len(system_ids)
-        session.set_sampler(sampling or Sampling())
         if system_ids:
             session.eval(system_ids)
+
+    def _restore(self, path: Path) -> None:
+        session = _keeping(self.session)
+        found = unpack(session.load(path), session.pos, path)
+        if found.system_tokens > session.n_ctx // 2:
+            raise RuntimeFault(
+                f"the system prompt in '{path}' has {found.system_tokens} tokens, more than half of the context of {session.n_ctx}"
+            )
+        self._system, self._system_text = found.system_tokens, found.system or None
+        self._unevaluated = list(self.backend.turn_end) if found.turn_open else []
+        self._starts = [start for start, _, _ in found.exchanges]
+        self._texts = [[question, answer] for _, question, answer in found.exchanges]
+
+    def save(self, path: Path) -> None:
+        """Writes the conversation with its cache to a file: whole, or the file is as it was. Not while an answer is being drawn.
+
+        Raises SessionFileError where it cannot be written, ConfigError where the session is not libqig's.
+        """
+        said = [(start, question, answer) for start, (question, answer) in zip(self._starts, self._texts, strict=True)]
+        note = Kept(self._system_text or "", self._system, bool(self._unevaluated), said)
+        _keeping(self.session).save(path, note.pack())
 
     @property
     def exchanges(self) -> int:
@@ -75,7 +104,7 @@ class Chat:
             # the end of the turn before was evaluated with the question taken back
             self._unevaluated = []
 
-    def answer(self, text: str) -> Iterator[str]:
+    def answer(self, text: str) -> Generator[str, None, None]:
         """Asks `text` and yields the answer in whole UTF-8 characters; self.stats is that answer's.
 
         Stopped by self.stop.ask(), by closing the iterator, or by the model. Raises RuntimeFault for a question that the context does not hold;
@@ -97,8 +126,14 @@ class Chat:
             self._drop(len(ids) + reserve)
             ids = self._unevaluated + self._question(text)
         stats.prompt_tokens = len(ids)
-        begin = session.pos + len(self._unevaluated)
-        if not feed(session, ids, self.stop):
+        before = session.pos
+        begin = before + len(self._unevaluated)
+        try:
+            fed = feed(session, ids, self.stop)
+        except KeyboardInterrupt:
+            session.rollback(before)
+            raise
+        if not fed:
             stats.end = "stopped"
             return
         self._starts.append(begin)
@@ -141,3 +176,9 @@ class Chat:
         self._starts = [start - gone for start in self._starts[n:]]
         self._texts = self._texts[n:]
         return True
+
+
+def _keeping(session: Session) -> KeepingSession:
+    if not isinstance(session, KeepingSession):
+        raise ConfigError("a conversation is saved and loaded with its cache in libqig alone: this model runs in another engine")
+    return session

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qig_edge.config import MAX_DRAFT
-from qig_edge.errors import ConfigError, ModelFileError, RuntimeFault, UnsupportedModel
+from qig_edge.errors import ConfigError, ModelFileError, RuntimeFault, SessionFileError, UnsupportedModel
 from qig_edge.runtime.backend import ROLES, CacheReads, ContextFull, Sampling, Speculation, Telemetry
 from qig_edge.runtime.prototypes import (
     CCacheReads,
@@ -461,6 +461,26 @@ class NativeSession:
     def slide(self, n_keep: int, n_tail: int) -> None:
         """Keeps the first n_keep and the last n_tail tokens and evaluates them anew."""
         _check(self._lib.qig_session_slide(self.handle, n_keep, n_tail, self._err, ERRLEN), self._err)
+
+    def save(self, path: str | os.PathLike[str], note: bytes = b"") -> None:
+        """Writes all of the session to a file, with a note of the caller's of at most 64 MiB: whole, or the file is as it was.
+
+        Raises SessionFileError where it cannot be written.
+        """
+        if self._lib.qig_session_save(self.handle, os.fsencode(path), note, len(note), self._err, ERRLEN):
+            raise SessionFileError(_message(self._err, 0))
+
+    def load(self, path: str | os.PathLike[str]) -> bytes:
+        """Becomes the session that was saved, and returns the note that was saved with it.
+
+        The sampler's random numbers go on as the saved ones; its parameters and the draft length stay this session's. Raises SessionFileError for a
+        file that is damaged, of another model file, settings or cache type, or longer than the context; the session is then as it was.
+        """
+        if self._lib.qig_session_load(self.handle, os.fsencode(path), self._err, ERRLEN):
+            raise SessionFileError(_message(self._err, 0))
+        n = ct.c_size_t()
+        pointer = self._lib.qig_session_note(self.handle, ct.byref(n))
+        return ct.string_at(pointer, n.value)
 
 
 def _text(value: Any) -> Any:
