@@ -192,6 +192,13 @@ def test_bad_options_are_one_line(tmp_path: Path, tiny_model: Path, kept: Path, 
         assert expected in done.stderr and done.stderr.count("\n") == 1, done.stderr
 
 
+def test_a_device_keeps_its_own(tmp_path: Path, tiny_model: Path) -> None:
+    for option in ("--save", "--load"):
+        done = run("python", tiny_model, "--device", "rpi4", "--host", "nobody@localhost", option, tmp_path / "k")
+        assert done.returncode == 2 and "--save and --load go without --device rpi4" in done.stderr, done.stderr
+        assert done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("program", ["python", "c"])
 def test_a_full_disk_leaves_the_old_file(tmp_path: Path, tiny_model: Path, kept: Path, program: str) -> None:
     before = kept.read_bytes()
