@@ -192,6 +192,13 @@ def test_bad_options_are_one_line(tmp_path: Path, tiny_model: Path, kept: Path, 
         assert expected in done.stderr and done.stderr.count("\n") == 1, done.stderr
 
 
+def test_a_device_keeps_its_own(tmp_path: Path, tiny_model: Path) -> None:
+    for option in ("--save", "--load"):
+        done = run("python", tiny_model, "--device", "rpi4", "--host", "nobody@localhost", option, tmp_path / "k")
+        assert done.returncode == 2 and "--save and --load go without --device rpi4" in done.stderr, done.stderr
+        assert done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("program", ["python", "c"])
 def test_a_full_disk_leaves_the_old_file(tmp_path: Path, tiny_model: Path, kept: Path, program: str) -> None:
     before = kept.read_bytes()
@@ -211,15 +218,18 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, tiny_model: Path, kept:
 @pytest.mark.parametrize("interrupts", [0, 1, 2])
 def test_an_interrupt_keeps_the_conversation(tmp_path: Path, tiny_model: Path, program: str, interrupts: int) -> None:
     """Ctrl-C once in an answer and then the end of the input, or twice; 0: a pipe that ends."""
-    command = [*(PYTHON if program == "python" else [str(program_path())]), "chat", str(tiny_model), "--ctx", "64", "-t", "1", "--temp", "0"]
+    command = [*(PYTHON if program == "python" else [str(program_path())]), "chat", str(tiny_model), "--ctx", "50000", "-t", "1", "--temp", "0"]
     command += ["--save", str(tmp_path / "k"), "-n", "1000000" if interrupts else "20"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT) as child:
         assert child.stdin and child.stdout and child.stderr
         child.stdin.write(b"hello\n")
         child.stdin.flush()
         for _ in range(interrupts):
-            assert select.select([child.stdout], [], [], LIMIT)[0], "no answer"
-            os.read(child.stdout.fileno(), 4096)
+            # of the answer, or where it has ended already what the program says to the signal
+            ready = select.select([child.stdout, child.stderr], [], [], LIMIT)[0]
+            assert ready, "no answer"
+            if child.stdout in ready:
+                os.read(child.stdout.fileno(), 4096)
             child.send_signal(signal.SIGINT)
         child.stdin.close()
         while os.read(child.stdout.fileno(), 65536):
@@ -227,7 +237,7 @@ def test_an_interrupt_keeps_the_conversation(tmp_path: Path, tiny_model: Path, p
         error = child.stderr.read().decode()
         child.wait(LIMIT)
     assert "Traceback" not in error, error
-    with NativeModel(tiny_model) as model, model.session(n_threads=1) as session:
+    with NativeModel(tiny_model) as model, model.session(n_threads=1, n_ctx=50000) as session:
         chat = Chat(model, session, kept=tmp_path / "k", max_tokens=4)
         assert chat.exchanges == 1 and chat.messages[0] == ("user", "hello")
         list(chat.answer("and then?"))
