@@ -16,12 +16,14 @@ train() { # NAME SIZE
 mkdir -p "$OUT/twin"
 for size in ${SIZES:-1m 3m}; do
     train "qig-$size" "$size" & # the first one tokenizes, the other waits for it
+    qig=$!
     until [ -s "$OUT/twin/shards-$size/manifest.json" ]; do
-        kill -0 $! || exit 1
+        kill -0 "$qig" || exit 1
         sleep 1
     done
     train "dense-$size" "$size" &
-    wait
+    twin=$!
+    wait "$qig" && wait "$twin" # one that was stopped is to be gone on with, not compared
 done
 # What both are worth, as JSON files beside them; runs/twin_results.py makes the tables of docs/results.md of these.
 HELD_OUT=""
