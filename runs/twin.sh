@@ -23,7 +23,8 @@ for size in ${SIZES:-1m 3m}; do
     done
     train "dense-$size" "$size" &
     twin=$!
-    wait "$qig" && wait "$twin" # one that was stopped is to be gone on with, not compared
+    wait "$qig" # one that was stopped is to be gone on with, not compared
+    wait "$twin"
 done
 # What both are worth, as JSON files beside them; runs/twin_results.py makes the tables of docs/results.md of these.
 HELD_OUT=""
