@@ -7,11 +7,8 @@ import contextlib
 import os
 import re
 import secrets
-import shlex
 import shutil
-import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 
 from qig_edge.devices.shell import Job, ShellTransport
@@ -145,18 +142,7 @@ class AdbTransport(ShellTransport):
             return f"{self.name}: the connection broke: {trouble(self.serial, state)}"
         return f"{self.name}: {complaint(done.stderr) or 'the connection broke and is there again: run the command once more'}"
 
-    def interactive(self, command: Sequence[str]) -> int:
-        """See Transport."""
-        terminal = sys.stdin.isatty() and sys.stdout.isatty()
-        argv = self._argv(f"cd {HOME} && exec {shlex.join(command)}", terminal)
-        # Ctrl-C is the program's: it stops an answer there
-        before = signal.signal(signal.SIGINT, lambda number, frame: None) if terminal else None
-        try:
-            code = subprocess.call(argv)
-        finally:
-            if terminal:
-                signal.signal(signal.SIGINT, before)
+    def _left(self, code: int) -> None:
         # there is no room for a word of our own on somebody's terminal
         if phones(self.adb).get(self.serial) != READY:
             raise DeviceError(self._broken(Done(code, b"", b"")))
-        return code

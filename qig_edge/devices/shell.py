@@ -199,8 +199,12 @@ class ShellTransport(abc.ABC):
         finally:
             if terminal:
                 signal.signal(signal.SIGINT, before)
-        self._whole(Done(code, b"", b""))
+        self._left(code)
         return code
+
+    def _left(self, code: int) -> None:
+        """After a program on somebody's terminal: raises DeviceError where its line broke."""
+        self._whole(Done(code, b"", b""))
 
     def push(self, source: Path, target: str, progress: Progress | None = None, executable: bool = False) -> Pushed:
         """See Transport."""

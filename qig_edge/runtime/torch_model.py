@@ -13,15 +13,14 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qig_edge.errors import MissingExtra, RuntimeFault
-from qig_edge.runtime import sampler
-from qig_edge.runtime.backend import ContextFull, Sampling, Telemetry
+from qig_edge.runtime.backend import Telemetry
 from qig_edge.runtime.folder_tokens import FolderTokens
 from qig_edge.runtime.native import ModelInfo
+from qig_edge.runtime.timeline import Timeline
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,32 +82,16 @@ class TorchModel(FolderTokens):
         return TorchSession(self.kernel, n_ctx or self.config.context_length)
 
 
-class TorchSession:
+class TorchSession(Timeline):
     """One mutable timeline of a TorchModel; belongs to one thread at a time. Made by TorchModel.session()."""
 
     def __init__(self, kernel: Kernel, n_ctx: int) -> None:
+        super().__init__(n_ctx, kernel.config.vocab_size, STEP)
         self._kernel: Kernel | None = kernel
-        self.n_ctx = n_ctx
-        self._history: list[int] = []
         self._cache: Cache | None = None
-        self._logits: np.ndarray | None = None
         self._records: Records | None = None
         # what the regime detector remembers, by position: a cut cache does not tell it
         self._memories: dict[int, RegimeMemory | None] = {0: None}
-        self._sampling = Sampling.greedy()
-        self._random = sampler.seeded(0)
-
-    @property
-    def pos(self) -> int:
-        """Tokens evaluated so far."""
-        return len(self._history)
-
-    @property
-    def tokens(self) -> np.ndarray:
-        """int32[pos], a copy of the history."""
-        import numpy as np
-
-        return np.array(self._history, np.int32)
 
     @property
     def cache_bytes(self) -> int:
@@ -119,38 +102,16 @@ class TorchSession:
         """Frees the session; closing twice is allowed."""
         self._kernel = self._cache = None
 
-    def eval(self, tokens: Sequence[int] | np.ndarray) -> None:
-        """Evaluates tokens after the present position. Raises ContextFull where they do not fit, RuntimeFault for no tokens or a token that
-        there is not; then nothing was evaluated."""
-        self._evaluate(self._checked(tokens), None)
-
-    def eval_all(self, tokens: Sequence[int] | np.ndarray) -> np.ndarray:
-        """As eval, and returns every row of logits: float32[n, vocab]."""
-        import numpy as np
-
-        rows: list[np.ndarray] = []
-        self._evaluate(self._checked(tokens), rows)
-        return np.concatenate(rows)
-
     def logits(self) -> np.ndarray:
         """float32[vocab] after the last token; raises RuntimeFault before the first eval. After a rollback that token is evaluated again."""
-        if self._logits is None:
-            if not self._history:
-                raise RuntimeFault("there are no logits before the first eval")
-            last = self._history[-1]
-            self.rollback(self.pos - 1)
-            self._evaluate([last], None)
-        assert self._logits is not None
-        return self._logits
+        import numpy as np
 
-    def set_sampler(self, sampling: Sampling) -> None:
-        """Sets how sample() draws and seeds it anew."""
-        self._sampling, self._random = sampling, sampler.seeded(sampling.seed)
-
-    def sample(self) -> int:
-        """A token drawn from the last logits; it is not evaluated."""
-        token, self._random = sampler.draw(self._sampling, self.logits(), self.tokens, self._random)
-        return token
+        if self._logits is None and self._pos:
+            pos, random = self._pos, self._random
+            self._cut(pos - 1)
+            self._again(pos - 1, np.array([self._history[pos - 1]]))
+            self._random = self._random_at[pos] = random
+        return super().logits()
 
     def telemetry(self, pos: int) -> Telemetry:
         """The record of the token at position pos, from a second pass over the text. Raises RuntimeFault where there is none."""
@@ -160,64 +121,45 @@ class TorchSession:
             raise RuntimeFault(f"there is no telemetry at position {pos}: the session holds {self.pos} tokens")
         if self._records is None or self._records.phi.shape[1] <= pos:
             with torch.no_grad():
-                self._records = self._open().forward(torch.tensor([self._history]), observe=True).telemetry
+                self._records = self._open().forward(torch.tensor(self.tokens.tolist())[None], observe=True).telemetry
         assert self._records is not None
         told = {f.name: getattr(self._records, f.name)[0, pos].item() for f in dataclasses.fields(self._records)}
         return Telemetry(**told, bytes_read=math.nan)
 
     def rollback(self, pos: int) -> None:
         """Forgets everything from position pos on. Of a model whose tokens may skip blocks the last few are evaluated again."""
-        if not 0 <= pos <= self.pos:
-            raise RuntimeFault(f"cannot roll back to {pos}: the session is at {self.pos}")
-        if pos == self.pos:
+        if not self._checked_rollback(pos):
             return
-        known = max(p for p in self._memories if p <= pos) if self._open().skips else pos
-        again = self._history[known:pos]
+        random, known = self._random, max(p for p in self._memories if p <= pos) if self._open().skips else pos
+        self._random_at = {p: r for p, r in self._random_at.items() if p <= pos}
         self._cut(known)
-        if again:
-            self._evaluate(again, None)
+        self._again(known, self._history[known:pos].copy())
+        self._random = self._random_at[pos] = random
 
-    def slide(self, n_keep: int, n_tail: int) -> None:
-        """Keeps the first n_keep and the last n_tail tokens and evaluates them anew."""
-        if n_keep < 0 or n_tail < 0 or n_keep + n_tail > self.pos:
-            raise RuntimeFault(f"cannot keep {n_keep} + {n_tail} of {self.pos} tokens")
-        ids = self._history[:n_keep] + self._history[self.pos - n_tail :]
-        self._cut(0)
-        if ids:
-            self._evaluate(ids, None)
+    @property
+    def _closed(self) -> bool:
+        return self._kernel is None
 
     def _open(self) -> Kernel:
         if self._kernel is None:
             raise RuntimeFault("the session is closed")
         return self._kernel
 
-    def _checked(self, tokens: Sequence[int] | np.ndarray) -> list[int]:
-        vocab = self._open().config.vocab_size
-        ids = [int(t) for t in tokens]
-        if not ids:
-            raise RuntimeFault("there are no tokens to evaluate")
-        for t in ids:
-            if not 0 <= t < vocab:
-                raise RuntimeFault(f"token = {t} must be in [0, {vocab})")
-        if self.pos + len(ids) > self.n_ctx:
-            raise ContextFull(f"no room for {len(ids)} tokens: {self.pos} of {self.n_ctx} positions are taken")
-        return ids
+    def _clear(self) -> None:
+        self._cut(0)
 
-    def _evaluate(self, ids: list[int], rows: list[np.ndarray] | None) -> None:
+    def _pass(self, ids: np.ndarray, rows: list[np.ndarray] | None) -> None:
         import torch
 
-        kernel = self._open()
-        for at in range(0, len(ids), STEP):
-            part = ids[at : at + STEP]
-            with torch.no_grad():
-                out = kernel(torch.tensor([part]), cache=self._cache, keep_cache=True)
-            self._cache = out.cache
-            self._history += part
-            self._memories[self.pos] = out.cache.memory
-            logits = out.logits[0].numpy()
-            if rows is not None:
-                rows.append(logits)
-            self._logits = logits[-1]
+        with torch.no_grad():
+            out = self._open()(torch.tensor(ids.tolist())[None], cache=self._cache, keep_cache=True)
+        self._cache = out.cache
+        logits = out.logits[0].numpy()
+        if rows is not None:
+            rows.append(logits)
+        self._logits = logits[-1]
+        self._advance(ids)
+        self._memories[self._pos] = out.cache.memory
         self._records = None
 
     def _cut(self, pos: int) -> None:
@@ -234,8 +176,7 @@ class TorchSession:
         else:
             self._cache = None
         self._memories = {p: memory for p, memory in self._memories.items() if p <= pos}
-        del self._history[pos:]
-        self._logits = self._records = None
+        self._records = None
 
 
 def _info(kernel: Kernel, folder: Path, version: str) -> ModelInfo:

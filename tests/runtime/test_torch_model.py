@@ -63,6 +63,27 @@ def test_pieces_and_rollbacks_are_the_whole(tmp_path: Path, kind: str) -> None:
         assert np.abs(session.logits() - whole(model, kept)[-1]).max() < NEAR
 
 
+@pytest.mark.parametrize("kind", ["everything", "decoherence"])
+def test_a_rollback_draws_what_it_drew(tmp_path: Path, kind: str) -> None:
+    """Also where the logits had to be made again, and where a model that skips blocks has evaluated more than the last token again."""
+    ids = list(map(int, np.random.default_rng(SEED).integers(5, VOCAB, 12)))
+    with TorchModel(saved(tmp_path, kind)) as model, model.session(n_threads=1) as session:
+        session.set_sampler(Sampling(temperature=1.0, seed=3))
+        session.eval(ids)
+        drawn = []
+        for _ in range(6):
+            drawn.append(session.sample())
+            session.eval(drawn[-1:])
+        for back in (0, 3, 5):
+            session.rollback(len(ids) + back)
+            again = []
+            for _ in range(6 - back):
+                again.append(session.sample())
+                session.eval(again[-1:])
+            assert again == drawn[back:], (back, SEED)
+        assert len(set(drawn)) > 1
+
+
 def test_greedy_text_and_tokens_are_libqigs() -> None:
     text = "Once upon a time"
     with TorchModel(GOLDEN / "checkpoint") as ours, NativeModel(GOLDEN / "golden-f32.gguf") as theirs:
