@@ -104,13 +104,8 @@ class TorchSession(Timeline):
 
     def logits(self) -> np.ndarray:
         """float32[vocab] after the last token; raises RuntimeFault before the first eval. After a rollback that token is evaluated again."""
-        import numpy as np
-
         if self._logits is None and self._pos:
-            pos, random = self._pos, self._random
-            self._cut(pos - 1)
-            self._again(pos - 1, np.array([self._history[pos - 1]]))
-            self._random = self._random_at[pos] = random
+            self._return(self._pos, self._pos - 1)
         return super().logits()
 
     def telemetry(self, pos: int) -> Telemetry:
@@ -130,8 +125,12 @@ class TorchSession(Timeline):
         """Forgets everything from position pos on. Of a model whose tokens may skip blocks the last few are evaluated again."""
         if not self._checked_rollback(pos):
             return
-        random, known = self._random, max(p for p in self._memories if p <= pos) if self._open().skips else pos
         self._random_at = {p: r for p, r in self._random_at.items() if p <= pos}
+        self._return(pos, pos)
+
+    def _return(self, pos: int, least: int) -> None:
+        """Stands at pos with its random numbers, evaluated again from `least` on, or from the last position before it whose memory is known."""
+        random, known = self._random, max(p for p in self._memories if p <= least) if self._open().skips else least
         self._cut(known)
         self._again(known, self._history[known:pos].copy())
         self._random = self._random_at[pos] = random
