@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from qig_edge.bench.identity import model_hash
 from qig_edge.cli import main
 from qig_edge.convert import onnx_export, onnx_int8
 from qig_edge.convert.onnx_folder import FILES
@@ -121,7 +122,7 @@ def test_tools_take_it(tmp_path: Path, capsys: Output) -> None:
         found.append(json.loads(capsys.readouterr().out))
     assert found[0]["bits_per_byte"] == pytest.approx(found[1]["bits_per_byte"], rel=1e-4)
     assert found[0]["phi"] == pytest.approx(found[1]["phi"], abs=1e-3)
-    assert found[0]["model"] == {"name": "golden", "file_type": "ONNX F32", "n_params": 119112}
+    assert found[0]["model"] == {"name": "golden", "file_type": "ONNX F32", "n_params": 119112, "sha256": model_hash(path)}
     assert run("info", path, "--json") == 0
     assert json.loads(capsys.readouterr().out)["outputs"][0] == "logits"
 
