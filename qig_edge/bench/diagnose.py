@@ -238,11 +238,11 @@ def _other_threads(row: Row) -> str:
 
 
 def _predicted(row: Row) -> Finding | None:
-    return (
-        Finding("predicted", "PREDICTED: nothing was measured, the row says what the device's profile makes likely.")
-        if row.get("kind") == "PREDICTED"
-        else None
-    )
+    said = {
+        "PREDICTED": "nothing was measured, the row says what the device's profile makes likely.",
+        "EMULATED": "another processor played the device's: the program is checked, no time here is the device's.",
+    }.get(row.get("kind", ""))
+    return Finding("predicted", f"{row['kind']}: {said}") if said else None
 
 
 def _depth(row: Row) -> Finding | None:

@@ -2,7 +2,7 @@
 A model that libqig does not run is measured in this process (backends.py).
 
 A row is one JSON object (SCHEMA counts its changes). What could not be measured is null, with a "reason" beside it where the cause is not plain:
-  schema, kind       5; MEASURED, or PREDICTED where nothing ran
+  schema, kind       5; MEASURED, PREDICTED where nothing ran, or EMULATED where another processor played the device's
   suite, interrupted name of the suite; true where Ctrl-C ended the sustained part, which then holds what there was
   device, profile    name, {name, description}
   version, commit, time (UTC), machine {...}
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 5
 MEASURED = "MEASURED"
+EMULATED = "EMULATED"  # timed where an emulator ran the device's program: no speed of that device
 COLD_RUNS = 3
 PROMPT = "Once upon a time"
 

@@ -26,6 +26,9 @@ def write_page(rows: Sequence[Row], path: Path) -> None:
         file.write(page(rows))
 
 
+HEADS = {"PREDICTED": "Predictions, no measurements", "EMULATED": "Timed under emulation, no speeds of the device"}
+
+
 def page(rows: Sequence[Row]) -> str:
     """The page of one or more rows, a section each."""
     style = (resources.files("qig_edge") / "bench" / "page.css").read_text("utf-8")
@@ -54,7 +57,7 @@ def _section(row: Row) -> str:
         f'<p class="sub">{marks}{escape(_subtitle(row))}</p>',
         f'<div class="verdict">{verdict}</div>',
         f'<div class="plots">{"".join(figures(row))}</div>',
-        f"<h2>{'Predictions, no measurements' if row['kind'] == 'PREDICTED' else 'Measurements'}</h2>",
+        f"<h2>{HEADS.get(row['kind'], 'Measurements')}</h2>",
         _table(("", "median", "range, and more"), [(a, b, c) for a, b, c in lines(row)], kind="measured", numeric=1),
         "<h2>Machine</h2>",
         _table(("", "before", "after"), _state(row), kind="state"),

@@ -20,9 +20,9 @@ from typing import Any
 from qig_edge import __version__
 from qig_edge.bench.identity import commit, model_hash
 from qig_edge.bench.machine import throttling
-from qig_edge.bench.measure import COLD_RUNS, MEASURED, PROMPT, SCHEMA
+from qig_edge.bench.measure import COLD_RUNS, EMULATED, MEASURED, PROMPT, SCHEMA
 from qig_edge.bench.suite import Suite
-from qig_edge.devices.deploy import Deployed, deploy
+from qig_edge.devices.deploy import Deployed, deploy, same_processor
 from qig_edge.devices.probe import probe
 from qig_edge.devices.profile import Profile
 from qig_edge.devices.transport import Done, Transport
@@ -79,7 +79,7 @@ def measure_there(
     tell(3, 3, "done")
     return {
         "schema": SCHEMA,
-        "kind": MEASURED,
+        "kind": MEASURED if same_processor(profile, before) else EMULATED,
         "suite": name,
         "interrupted": False,
         "device": profile.name,
@@ -130,7 +130,8 @@ def table(rows: Sequence[dict[str, Any]]) -> list[str]:
         warm = "-" if state["temperature_c"] is None else f"{state['temperature_c']:.0f}"
         throttled = {True: "YES", False: "no", None: "-"}[row["throttling"]["throttled"]]
         peak = f"{result['peak_rss_bytes'] / 2**20:.1f}"
-        out.append([row["device"], row["host"], *speeds, peak, state["governor"] or "-", warm, throttled])
+        name = row["device"] if row["kind"] == MEASURED else f"{row['device']} {row['kind']}"
+        out.append([name, row["host"], *speeds, peak, state["governor"] or "-", warm, throttled])
     widths = [max(len(line[n]) for line in out) for n in range(len(out[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in out]
 

@@ -14,7 +14,7 @@ def lines(row: dict[str, Any]) -> list[tuple[str, str, str]]:
     out = []
     if load := result.get("load_ms"):
         out.append(("open, warm", f"{load['median']:.2f} ms", _range(load, "ms", 2)))
-    if row["kind"] == "MEASURED":
+    if row["kind"] != "PREDICTED":
         out.append(_cold("open, cold", row.get("load_cold_ms")))
         out.append(_cold("start to first token, cold", row.get("first_token_cold_ms")))
     if warm := row.get("first_token_warm_ms"):

@@ -40,6 +40,8 @@ def run_there(
             done = deploy(way, profile, model, host, ctx, steps)
         if done.warning:
             steps.say(f"warning: {done.warning}")
+        if done.emulated and {"--stats", "--json"} & set(args):  # where times are told, so is that they are nobody's
+            steps.say(f"{profile.name} is EMULATED: what anything takes says nothing about the device")
         command = done.command(name, *args)
         if stdin is None:
             return way.interactive(command)

@@ -30,13 +30,14 @@ WORK_BYTES = 32 << 20  # of the program beside weights and cache
 @dataclasses.dataclass(frozen=True)
 class Deployed:
     """A program and a model that are in place. prefix: what stands before the program; probe: None where nothing had to be asked;
-    warning: what may go wrong there all the same, "" where nothing is known to."""
+    warning: what may go wrong there all the same, "" where nothing is known to; emulated: another processor plays the device's."""
 
     prefix: tuple[str, ...]
     program: Pushed
     model: Pushed
     probe: Probe | None
     warning: str = ""
+    emulated: bool = False
 
     def command(self, name: str, *args: str) -> list[str]:
         """`qig NAME MODEL ARGS` as the device runs it."""
@@ -64,6 +65,12 @@ def need(model: Path, n_ctx: int = 0) -> Need:
         return Need(model.stat().st_size, session.cache_bytes, session.n_ctx)
 
 
+def same_processor(profile: Profile, found: Probe) -> bool:
+    """Whether a machine runs the profile's programs itself, as far as it tells; else an emulator in run_prefix does."""
+    arch = found.machine["arch"]
+    return arch is None or {"arm64": "aarch64", "amd64": "x86_64"}.get(arch, arch) == triple(profile).partition("-")[0]
+
+
 def check(way: Transport, profile: Profile, found: Probe, wanted: Need, model: Path) -> None:
     """Raises DeviceError where a device cannot run a model: a 32-bit system, another processor than the profile's, too little memory."""
     arch = found.machine["arch"]
@@ -72,7 +79,7 @@ def check(way: Transport, profile: Profile, found: Probe, wanted: Need, model: P
             f"{way.name} has a 32-bit system ({arch}); qig-edge needs a 64-bit one: on a Raspberry Pi 3, 4 or 5 install the 64-bit Raspberry Pi OS"
         )
     target = triple(profile).partition("-")[0]
-    if not profile.run_prefix and arch is not None and {"arm64": "aarch64", "amd64": "x86_64"}.get(arch, arch) != target:
+    if not profile.run_prefix and not same_processor(profile, found):
         raise DeviceError(f"{way.name} is {arch}, programs for '{profile.name}' are for {target}: name another --device")
     memory = min((m for m in (found.machine["memory_bytes"], profile.ram_bytes) if m), default=None)
     if memory is None:
@@ -145,11 +152,12 @@ def deploy(
     steps = (lambda done, total: progress(done, total, f"building qig for {profile.name}")) if progress else None
     program = device_program(profile, steps)
     if isinstance(way, LocalTransport):
-        return Deployed(prefix, _here(program), _here(model), None)
+        return Deployed(prefix, _here(program), _here(model), None, emulated=is_emulated(profile, host))
     folder = posixpath.join(way.base, FOLDER)
     sent_program = way.push(program, f"{folder}/qig", progress, executable=True)
     sent_model = way.push(model, f"{folder}/{model.name}", progress)
-    return Deployed(prefix, sent_program, sent_model, found, warning)
+    emulated = found is not None and not same_processor(profile, found)
+    return Deployed(prefix, sent_program, sent_model, found, warning, emulated)
 
 
 def _here(path: Path) -> Pushed:

@@ -16,6 +16,7 @@ from qig_edge.bench.report import lines
 from qig_edge.bench.svg import chart, labels, linear, logarithmic
 from tests.bench.chromium import Browser, browser, program
 from tests.bench.rows import decode, full_row, predicted
+from tests.conftest import wanted
 
 VOID = {"meta", "link", "br"}
 # What lies beyond the window, or is drawn outside its own figure, or is too small to be read; and how many drawings there are.
@@ -159,7 +160,7 @@ def test_a_gap_is_a_gap() -> None:
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     executable = program()
     if executable is None:
-        pytest.skip("no Chromium here: how the page lies in a window is not tested")
+        wanted("Chromium, which tells how the page lies in a window,")
     with browser(executable, tmp_path_factory.mktemp("profile")) as opened:
         yield opened
 

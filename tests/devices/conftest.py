@@ -20,6 +20,7 @@ from qig_edge.devices.adb import HOME, phones
 from qig_edge.devices.deploy import device_program
 from qig_edge.devices.emulate import EMULATORS
 from qig_edge.devices.profile import load_profile
+from tests.conftest import wanted
 from tests.devices.adbd import Phone
 
 Connect = Callable[..., Phone]
@@ -116,13 +117,6 @@ class Server:
         self.cut()
         self.process.terminate()
         self.process.wait(10)
-
-
-def wanted(what: str) -> None:
-    """.ci/run, which sets QIG_CI, has it all; elsewhere the test skips and says what is missing."""
-    if os.environ.get("QIG_CI"):
-        pytest.fail(f"{what} is not installed")
-    pytest.skip(f"{what} is not installed")
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ from qig_edge.devices.profile import load_profile
 from qig_edge.devices.shell import file_hash
 from qig_edge.errors import ConfigError, DeviceError, ModelFileError
 from qig_edge.runtime.assets import model_path
+from tests.conftest import wanted
 from tests.devices.adbd import Phone
 from tests.devices.conftest import Connect, again, tool, wait_for
 
@@ -363,7 +364,7 @@ def test_interactive_on_a_terminal(phone: Phone) -> None:
 def android_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The program for phones, built once; they run it under qemu."""
     if importlib.util.find_spec("ziglang") is None or not any(map(shutil.which, EMULATORS)):
-        pytest.skip("ziglang or qemu-user-static is not installed")
+        wanted("ziglang or qemu-user-static")
     return build_program(load_profile("android"), tmp_path_factory.mktemp("android") / "qig")
 
 
