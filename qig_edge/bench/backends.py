@@ -95,11 +95,12 @@ def by_turns(
     decode: int,
     depths: Sequence[int],
     repeat: int,
+    text: Path | None = None,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Times several models, `repeat` rounds a test, each on the same random tokens; ratios are to the first one, round by round.
+    """Times several models, `repeat` rounds a test, all on the same random tokens or each on its own of a text; ratios are to the first one, round by round.
 
-    Raises what opening a model raises.
+    Raises what opening a model raises, and DataError for a text that cannot be read or has no tokens.
     """
     todo = tests(prefill, decode, sorted(depths))
     n_ctx = max(t.positions for t in todo)
@@ -111,7 +112,10 @@ def by_turns(
             stack.callback(models[-1].close)
             sessions.append(models[-1].session(n_ctx=n_ctx, n_threads=threads))
             stack.callback(sessions[-1].close)
-        ids = random_tokens(min(m.info.vocab_size for m in models), n_ctx)
+        if text is None:
+            ids = [random_tokens(min(m.info.vocab_size for m in models), n_ctx)] * len(models)
+        else:
+            ids = [text_tokens(m, n_ctx, text) for m in models]
         before = machine_state()
         rows = []
         for i, test in enumerate(todo):
@@ -123,6 +127,7 @@ def by_turns(
                 for p, m in zip(paths, models, strict=True)
             ],
             "threads": [s.n_threads for s in sessions],
+            "tokens": "random" if text is None else str(text),
             "tests": rows,
             "machine": machine(),
             "state_before": before,
@@ -151,14 +156,14 @@ def table(found: dict[str, Any]) -> list[str]:
     return [*("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows), last + busy]
 
 
-def _rounds(sessions: Sequence[OpenedSession], test: Test, ids: list[int], repeat: int) -> list[dict[str, Any]]:
-    for session in sessions:  # caches and pages warm
-        _timed(session, test, ids)
+def _rounds(sessions: Sequence[OpenedSession], test: Test, ids: Sequence[list[int]], repeat: int) -> list[dict[str, Any]]:
+    for session, its in zip(sessions, ids, strict=True):  # caches and pages warm
+        _timed(session, test, its)
     rates: list[list[float]] = [[] for _ in sessions]
     for turn in range(repeat):
         for i in range(len(sessions)):
             k = (turn + i) % len(sessions)
-            rates[k].append(test.tokens / _timed(sessions[k], test, ids))
+            rates[k].append(test.tokens / _timed(sessions[k], test, ids[k]))
     return [
         {"tokens_per_second": _series(r), "against_first": _series([a / b for a, b in zip(r, rates[0], strict=True)])}
         for r in rates

@@ -167,8 +167,8 @@ def command(
         raise ConfigError(f"--draft and --isa belong to a measurement: they go without --device {device}")
     if threads_batch and (draft or peer is not None or beside):
         raise ConfigError("--threads-batch belongs to a measurement of prefill: it goes without --draft, --peer and --beside")
-    if beside and (draft or text is not None or not profile.is_host or peer is not None or changed or isa != "auto"):
-        raise ConfigError("--beside is a measurement of its own: it goes without --draft, --text, --device, --peer, --set and --isa")
+    if beside and (draft or not profile.is_host or peer is not None or changed or isa != "auto"):
+        raise ConfigError("--beside is a measurement of its own: it goes without --draft, --device, --peer, --set and --isa")
     if backend != "auto" and (peer is not None or draft or beside or not profile.is_host):
         raise ConfigError(f"--backend {backend} says what is measured here: it goes without --peer, --draft, --beside and --device")
     if peer is not None or peer_model is not None:
@@ -205,6 +205,7 @@ def command(
                 decode=chosen.decode,
                 depths=chosen.depths,
                 repeat=chosen.repeat,
+                text=text,
                 progress=steps,
             )
             print(json.dumps(found) if as_json else "\n".join(table(found)))

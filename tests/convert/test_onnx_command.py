@@ -154,6 +154,14 @@ def test_bench(tmp_path: Path, capsys: Output) -> None:
     assert run("bench", FILE, "--beside", path, *fast) == 0
     out = capsys.readouterr().out
     assert "ONNX F32" in out and "prefill 16, tok/s" in out
+    text = tmp_path / "text.txt"
+    text.write_text("Pip had a red ball. " * 3)
+    assert run("bench", FILE, "--beside", path, *fast, "--text", text, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["tokens"] == str(text) and len(found["tests"]) == 3
+    text.write_text("")
+    assert run("bench", FILE, "--beside", path, *fast, "--text", text) == 2
+    assert "has no tokens" in one_line(capsys)
     assert run("bench", FILE, "--beside", path, "--set", "gate.margin=3") == 2
     assert "--beside is a measurement of its own" in one_line(capsys)
 
