@@ -98,7 +98,7 @@ def by_turns(
     text: Path | None = None,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Times several models, `repeat` rounds a test, all on the same random tokens or each on its own of a text; ratios are to the first one, by rounds.
+    """Times several models, `repeat` rounds a test, all on the same random tokens or each on its own of a text; ratios to the first, by rounds.
 
     Raises what opening a model raises, and DataError for a text that cannot be read or has no tokens.
     """
