@@ -1,6 +1,6 @@
 #!/bin/bash
 # QIG against its dense twin: the same parameters, tokens, tokenizer and order, at two sizes. Two CPU cores: about three hours. Interrupt and run again: it resumes.
-#   QIG_EDGE_DATA=... [OUT=runs/out] [SIZES="1m 3m"] runs/twin.sh
+#   QIG_EDGE_DATA=... [OUT=runs/out] [SIZES="1m 3m"] [TOKENS=10000000] [PUZZLE_TOKENS=4000000] [DOCUMENTS=200] [ITEMS=500] runs/twin.sh
 # Every pair learns from the mixture of qig-nano with some puzzles, then goes on with nothing but puzzles: what it is worth on text is told of the first, on puzzles of both.
 # runs/twin_results.py makes the tables and curves of docs/results.md of the JSON files that this leaves in OUT/twin.
 set -euo pipefail
@@ -15,7 +15,7 @@ train() { # NAME SHARDS ARGUMENT...
     compgen -G "$OUT/twin/$name/step-*" > /dev/null && again=(--resume)
     nice -n 10 $QIG_EDGE train --out "$OUT/twin/$name" --shards "$OUT/twin/$shards" --compile --threads 1 "${again[@]}" "$@" > "$OUT/twin/$name.log" 2>&1
 }
-mixed() { train "$1-$2" "shards-$2" --preset "runs/twin/$1-$2.toml" --eval-tokens 2000000 $FIRST $FINAL; } # KIND SIZE
+mixed() { train "$1-$2" "shards-$2" ${TOKENS:+--tokens "$TOKENS"} --preset "runs/twin/$1-$2.toml" --eval-tokens 2000000 $FIRST $FINAL; } # KIND SIZE
 puzzled() { # KIND SIZE
     train "$1-$2-puzzles" "shards-$2-puzzles" --preset "runs/twin/$1-$2.toml" --from "$OUT/twin/$1-$2" --data "$C/puzzles.jsonl" --tokens "${PUZZLE_TOKENS:-4000000}" --eval-tokens 1000000
 }
