@@ -39,7 +39,7 @@ done
 
 GATE="--set gate.margin=4" # of what QIG scores, the keys within 4 nats of the best one
 HELD_OUT=""
-for text in stories books wikipedia dialogue dictionary qa; do HELD_OUT="$HELD_OUT --data $T/$text.jsonl.xz"; done
+for text in stories wikipedia dialogue dictionary qa; do HELD_OUT="$HELD_OUT --data $T/$text.jsonl.xz"; done
 TIMES="-t 1 --text $QIG_EDGE_DATA/eval/tinyshakespeare.txt --prefill 256 --decode 64 --depths 0,1024,4096"
 for size in ${SIZES:-1m 3m}; do
     q=$OUT/twin/qig-$size d=$OUT/twin/dense-$size
