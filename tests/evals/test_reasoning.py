@@ -138,7 +138,7 @@ def test_intelligence_per_compute_of_known_answers(sets: Path) -> None:
     says = {str(i.get("question", i.get("query"))).removeprefix("Question: "): _right(i) for i in ARC}
     says |= {str(d["goal"]): str(d["sol2" if d["label"] else "sol1"]) for d in PIQA}
     says |= {d["question"]: "ten" if n < 2 else "six" for n, d in enumerate(hard)}
-    says |= {d["question"]: f"#### {n + 2 if n != 2 else 0}" for n, d in enumerate(GSM8K, 1)}
+    says |= {d["question"]: f"#### {n + 2}" if n != 2 else f"{n + 2} eggs" for n, d in enumerate(GSM8K, 1)}  # right, but not as it is to be said
 
     def mind(text: bytes) -> int:
         question, _, written = text.decode().rpartition("Question: ")[2].partition("\nAnswer:")
@@ -150,6 +150,7 @@ def test_intelligence_per_compute_of_known_answers(sets: Path) -> None:
     assert {n: next(iter(t["by_item"].values())) for n, t in found["tasks"].items()} == {
         "gsm8k": [1, 0, 1], "arc_easy": [1] * 4, "arc_challenge:train": [1, 1, 0, 0], "piqa": [1] * 4,
     }  # fmt: skip
+    assert found["tasks"]["gsm8k"]["by_item"]["exact_match, flexible-extract"] == [1, 1, 1]
     assert found["ipc"] == {"reasoning": pytest.approx((1 + 1 + 1 / 3 + 2 / 3) / 4), "adaptability": pytest.approx(1 / 3), "why": None}
     missing = asked(ScoringBackend(mind), sets, ("arc_easy", "piqa"))["ipc"]
     assert missing == {"reasoning": 1, "adaptability": None, "why": "adaptability is undefined: one level only, arc_easy"}
