@@ -13,7 +13,8 @@ FACTORS = ("reasoning", "adaptability")
 
 
 def load_evaluation(path: Path) -> dict[str, Any]:
-    """What `qig-edge eval MODEL --suite puzzles --json` wrote. Raises DataError for a file that cannot be read or is something else."""
+    """What `qig-edge eval MODEL --suite puzzles --json`, or --suite reasoning, wrote. Raises DataError for a file that cannot be read or is
+    something else."""
     try:
         found = json.loads(path.read_text("utf-8"))
     except OSError as e:
@@ -21,11 +22,13 @@ def load_evaluation(path: Path) -> dict[str, Any]:
     except (UnicodeDecodeError, ValueError):
         found = None
     if not isinstance(found, dict) or not isinstance(found.get("ipc"), dict) or not isinstance(found.get("model"), dict):
-        raise DataError(f"--eval '{path}': is nothing that 'qig-edge eval MODEL --suite puzzles --json' wrote")
+        raise DataError(f"--eval '{path}': is nothing that 'qig-edge eval MODEL --suite puzzles --json' wrote, or --suite reasoning")
     factors, model = found["ipc"], found["model"]
-    numbers = [factors.get(name) for name in FACTORS]
+    numbers, texts = [factors.get(name) for name in FACTORS], [found.get("suite"), factors.get("why")]
     if not isinstance(model.get("sha256"), str) or any(isinstance(n, bool) or not isinstance(n, (int, float, type(None))) for n in numbers):
         raise DataError(f"--eval '{path}': lacks the model's hash or the factors reasoning and adaptability")
+    if not all(isinstance(text, (str, type(None))) for text in texts):
+        raise DataError(f"--eval '{path}': the suite's name or the reason why IPC is undefined is no text")
     return found
 
 
@@ -50,4 +53,5 @@ def with_evaluation(row: dict[str, Any], evaluation: dict[str, Any]) -> dict[str
     if why is None and None not in (reasoning, adaptability) and seconds is not None:
         value = reasoning * adaptability / (parameters / 1e6 * seconds)
     told = {"value": value, "reasoning": reasoning, "adaptability": adaptability, "parameters": parameters, "seconds_per_token": seconds}
+    told["suite"] = evaluation.get("suite")
     return {**row, "ipc": {**told, "reason": None if value is not None else f"undefined: {why}"}}

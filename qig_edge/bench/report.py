@@ -67,7 +67,8 @@ def _costs(row: dict[str, Any]) -> list[tuple[str, str, str]]:
     else:
         top = f"reasoning {ipc['reasoning']:.3f} x adaptability {ipc['adaptability']:.3f}"
         below = f"({ipc['parameters'] / 1e6:.2f} M x {ipc['seconds_per_token'] * 1e3:.3g} ms a token)"
-        out.append(("intelligence per compute (IPC)", f"{ipc['value']:.4g}", f"{top} / {below}"))
+        suite = f", suite {ipc['suite']}" if ipc.get("suite") else ""
+        out.append(("intelligence per compute (IPC)", f"{ipc['value']:.4g}", f"{top} / {below}{suite}"))
     return out
 
 

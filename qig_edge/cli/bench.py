@@ -99,7 +99,9 @@ def command(
     html: Annotated[Path | None, typer.Option(help="Write a page with plots to this file too; it needs nothing besides.")] = None,
     evaluation: Annotated[
         Path | None,
-        typer.Option("--eval", metavar="FILE", help="What 'qig-edge eval MODEL --suite puzzles --json' wrote: the row's IPC and its factors."),
+        typer.Option(
+            "--eval", metavar="FILE", help="What 'qig-edge eval MODEL --json' wrote, --suite puzzles or reasoning: the row's IPC and its factors."
+        ),
     ] = None,
     results: Annotated[
         tuple[Path, Path] | None,

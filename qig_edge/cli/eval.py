@@ -11,8 +11,6 @@ from qig_edge.cli import options as opt
 
 if TYPE_CHECKING:
     from qig_edge.evals.suites import Result
-    from qig_edge.runtime.opening import OpenedModel
-    from qig_edge.runtime.torch_model import TorchModel
 
 
 def command(
@@ -32,21 +30,8 @@ def command(
             help="Number of items; of text: documents of each file; of reasoning: items of each task. Default: 700, of reasoning all.",
         ),
     ] = None,
-    tasks: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TASK,TASK",
-            help="Of reasoning: gsm8k, arc_easy, arc_challenge, hellaswag, piqa; TASK:SPLIT for another split than the published one. Default: all "
-            "that --data-dir has.",
-        ),
-    ] = None,
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Of reasoning: folder with the items, TASK_SPLIT.jsonl. Without it they come from the Hugging Face hub.",
-        ),
-    ] = None,
+    tasks: opt.Tasks = None,
+    data_dir: opt.DataDir = None,
     levels: Annotated[
         str | None, typer.Option(metavar="N-N", help="Of puzzles: levels of difficulty, 3, 1-5 or 1,3-4.")
     ] = None,
@@ -100,7 +85,7 @@ def command(
 
     from qig_edge.bench.identity import model_hash
     from qig_edge.cli.progress import Steps
-    from qig_edge.evals.opening import open_evaluated
+    from qig_edge.evals.opening import identity, open_evaluated
     from qig_edge.evals.plots import check, draw
     from qig_edge.evals.puzzles.generate import parse_levels
     from qig_edge.evals.suites import Options, run, usual_limit
@@ -120,7 +105,7 @@ def command(
             data=tuple(data or ()),
             held_out=held_out,
             stride=stride,
-            tasks=tuple(t.strip() for t in tasks.split(",")) if tasks is not None else (),
+            tasks=opt.listed(tasks),
             data_dir=data_dir,
             threads=threads,
             progress=steps,
@@ -128,7 +113,7 @@ def command(
         for value, variant in variants:
             with open_evaluated(path, isa, fixed | variant, backend) as opened:
                 if suite == "reasoning":
-                    options = dataclasses.replace(options, identity=_identity(opened, fixed))
+                    options = dataclasses.replace(options, identity=identity(opened, fixed))
                 try:
                     found.append((value, run(suite, opened, options)))
                 except KeyboardInterrupt:
@@ -152,19 +137,6 @@ def command(
         print(json.dumps({"model": about, **result.to_dict()}))
     else:
         _print(f"{about['name']}  {about['file_type']}", result)
-
-
-def _identity(opened: OpenedModel | TorchModel, settings: dict[str, str]) -> dict[str, Any]:
-    """What the answers of an opened model depend on: its bytes, what runs them, and settings of the user's."""
-    from qig_edge import __version__
-    from qig_edge.bench.identity import model_hash
-
-    return {
-        "sha256": model_hash(opened.path),
-        "engine": f"{type(opened).__name__} {opened.info.isa}",
-        "settings": settings,
-        "qig_edge": __version__,
-    }
 
 
 def _variants(sweep: str | None, suite: str) -> list[tuple[str, dict[str, str]]]:

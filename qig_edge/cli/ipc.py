@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import functools
+import dataclasses
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,8 @@ from qig_edge.cli import options as opt
 if TYPE_CHECKING:
     from qig_edge.cli.progress import Steps
     from qig_edge.evals.ipc import Compared, Estimate, Ipc
-    from qig_edge.evals.suites import Scored
+    from qig_edge.evals.suites import Graded, Options
+    from qig_edge.runtime.opening import OpenedModel
 
 LABELS = {
     "reasoning": "reasoning above chance",
@@ -27,9 +29,17 @@ LABELS = {
 def command(
     model: opt.Model = None,
     other: Annotated[Path | None, typer.Argument(metavar="[OTHER]", help="A second model: ratios are MODEL over OTHER.")] = None,
-    limit: Annotated[int, typer.Option(min=2, max=1 << 20, help="Number of problems.")] = 700,
-    levels: Annotated[str | None, typer.Option(metavar="N-N", help="Levels of difficulty, 1-5 or 1,3-4.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the problems and of the bootstrap.")] = 0,
+    suite: Annotated[
+        str, typer.Option(help="What reasoning and adaptability are of: puzzles, or reasoning (GSM8K, ARC, HellaSwag, PIQA; extra eval).")
+    ] = "puzzles",
+    limit: Annotated[
+        int | None,
+        typer.Option(min=2, max=1 << 20, help="Number of problems; of reasoning: items of each task. Default: 700, of reasoning all."),
+    ] = None,
+    tasks: opt.Tasks = None,
+    data_dir: opt.DataDir = None,
+    levels: Annotated[str | None, typer.Option(metavar="N-N", help="Of puzzles: levels of difficulty, 1-5 or 1,3-4.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the puzzles and of the bootstrap.")] = 0,
     threads: opt.Threads = 1,
     depth: Annotated[int, typer.Option(min=0, max=1 << 20, help="Positions in the cache when decoding is timed.")] = 0,
     decode: Annotated[int, typer.Option(min=1, max=1 << 20, help="Tokens decoded a round.")] = 64,
@@ -38,8 +48,9 @@ def command(
 ) -> None:
     """Intelligence per compute, (reasoning x adaptability) / (parameters x compute time), with its four factors and 95% intervals.
 
-    Reasoning and adaptability are of the suite "puzzles", time is of this machine, two models by turns. Where reasoning cannot be told from chance
-    IPC is undefined, and so is a ratio. docs/results.md says what the number cannot tell.
+    Time is of this machine, two models by turns. Where reasoning cannot be told from chance IPC is undefined, and so is a ratio. Of the suite
+    "reasoning" each task counts by acc_norm, GSM8K by its exact match, and adaptability is from ARC-easy to ARC-challenge: without both of them it is
+    undefined. docs/results.md says what the number cannot tell.
     """
     import json
 
@@ -48,7 +59,7 @@ def command(
     from qig_edge.errors import ConfigError
     from qig_edge.evals.ipc import Subject, compare, measure
     from qig_edge.evals.puzzles.generate import parse_levels
-    from qig_edge.evals.suites import Options
+    from qig_edge.evals.suites import Options, usual_limit
     from qig_edge.runtime.assets import model_path
     from qig_edge.runtime.opening import open_model
 
@@ -56,38 +67,64 @@ def command(
         raise ConfigError("OTHER is compared with MODEL: give both")
     paths = [model_path(model), *([model_path(other)] if other is not None else [])]
     chosen = parse_levels(levels) if levels is not None else ()
+    options = Options(
+        limit=limit if limit is not None else usual_limit(suite),
+        levels=chosen,
+        seed=seed if suite == "puzzles" else 0,  # question sets are not drawn
+        tasks=opt.listed(tasks),
+        data_dir=data_dir,
+        threads=threads,
+    )
     with Steps("ipc") as steps:
-        scored, parameters, names = [], [], []
+        results, parameters, names = [], [], []
         for path in paths:
-            tell = functools.partial(_tell, steps, path.name)
-            options = Options(limit=limit, levels=chosen, seed=seed, threads=threads, progress=tell)
             with open_model(path) as opened:
-                scored.append(_scored(opened, options))
+                results.append(_evaluated(suite, opened, options, steps))
                 parameters.append(opened.info.n_params)
                 names.append(f"{opened.info.name} {opened.info.file_type}")
         timed = by_turns(paths, threads=threads, prefill=1, decode=decode, depths=[depth], repeat=repeat, progress=steps)
     found = [test for test in timed["tests"] if test["one_by_one"]][0]["models"]
     seconds = [[1 / rate for rate in m["tokens_per_second"]["samples"]] for m in found]
+    scored = [list(r.scored) for r in results]
     subjects = [Subject(*parts) for parts in zip(scored, parameters, seconds, strict=True)]
-    about = {"problems": limit, "seed": seed, "depth": depth, "threads": timed["threads"], "machine": timed["machine"], "models": names}
+    groups = dict(Counter(s.group for s in scored[0]))
+    about: dict[str, Any] = {"suite": suite, "problems": len(scored[0]), "groups": groups, "seed": seed, "depth": depth}
+    about |= {"threads": timed["threads"], "machine": timed["machine"], "models": names, "notes": _notes(names, results)}
+    of = f"Suite {suite}: {', '.join(f'{n} of {group}' for group, n in groups.items())}."
     if len(subjects) == 1:
         ipc = measure(subjects[0], seed)
-        print(json.dumps({**about, **ipc.to_dict()}) if as_json else "\n".join(_lines(names, [ipc])))
+        print(json.dumps({**about, **ipc.to_dict()}) if as_json else "\n".join([*_lines(names, [ipc]), of, *about["notes"]]))
     else:
         compared = compare(subjects[0], subjects[1], seed)
         shown = compared.to_dict()
         of_each = [{"model": name, **one} for name, one in zip(names, shown.pop("models"), strict=True)]
-        print(json.dumps({**about, "models": of_each, **shown}) if as_json else "\n".join(_lines(names, list(compared.models), compared)))
+        if as_json:
+            print(json.dumps({**about, "models": of_each, **shown}))
+        else:
+            print("\n".join([*_lines(names, list(compared.models), compared), of, *about["notes"]]))
 
 
-def _tell(steps: Steps, what: str, done: int, total: int) -> None:
-    steps(done, total, what)
+def _evaluated(suite: str, opened: OpenedModel, options: Options, steps: Steps) -> Graded:
+    from qig_edge.evals.opening import identity
+    from qig_edge.evals.suites import run_graded
+
+    def tell(done: int, total: int) -> None:
+        steps(done, total, opened.path.name)
+
+    kept = identity(opened, {}) if suite == "reasoning" else {}
+    try:
+        return run_graded(suite, opened, dataclasses.replace(options, progress=tell, identity=kept))
+    except KeyboardInterrupt:
+        if kept:
+            steps.say(f"interrupted: the answers of {opened.path.name} so far are kept for the next start")
+        raise
 
 
-def _scored(opened: Any, options: Any) -> list[Scored]:
-    from qig_edge.evals.puzzles import suite
-
-    return suite.run(opened, options).scored
+def _notes(names: list[str], results: list[Graded]) -> list[str]:
+    """What the evaluations have to say, once where it is true of every model."""
+    told = [(name, note) for name, result in zip(names, results, strict=True) for note in result.notes()]
+    shared = Counter(note for _, note in told)
+    return list(dict.fromkeys(note if shared[note] == len(results) else f"{name}: {note}" for name, note in told))
 
 
 def _lines(names: list[str], models: list[Ipc], compared: Compared | None = None) -> list[str]:

@@ -54,6 +54,18 @@ Set = Annotated[
         help="Change a threshold of the file: gate.margin=4; may be repeated. 'qig-edge info' lists them.",
     ),
 ]
+Tasks = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TASK,TASK",
+        help="Of reasoning: gsm8k, arc_easy, arc_challenge, hellaswag, piqa; TASK:SPLIT for another split than the published one. Default: all "
+        "that --data-dir has.",
+    ),
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Of reasoning: folder with the items, TASK_SPLIT.jsonl. Without it they come from the Hugging Face hub."),
+]
 Draft = Annotated[
     str | None,
     typer.Option(
@@ -175,6 +187,11 @@ def settings(given: list[str] | None) -> dict[str, str]:
         out.pop(key, None)  # the last one counts, at its place in the order
         out[key] = value
     return out
+
+
+def listed(given: str | None) -> tuple[str, ...]:
+    """The names in "a, b"; none of None."""
+    return tuple(name.strip() for name in given.split(",")) if given is not None else ()
 
 
 def writable(path: Path, option: str) -> None:

@@ -5,16 +5,21 @@
 reasoning      at most 1: (accuracy - chance) / (1 - chance), the mean over the families of problems (or tasks). IPC is undefined where the lower
                end of its 95% interval is not above 0: such a score cannot be told from guessing, and no quotient of it means anything
 adaptability   in [0, 1]: 1 - (easy - hard) / easy, with easy and hard the same score on the easiest and the hardest level; 1 where the hardest is no
-               worse. Undefined where the easiest is not above 0, or there is one level only
+               worse. Undefined where the lower end of the easiest's 95% interval is not above 0, or there is one level only, or none
 parameters     millions, those that are stored, whether a token reads them or not
 compute time   seconds a decoded token, on the machine and at the depth that it was timed on
 
+Of the suite "reasoning" a task counts by the metric that its scores are published in, and the levels are ARC-easy and ARC-challenge: the other tasks
+have none, and count for reasoning alone.
+
 The unit is 1 / (million parameters x second). What it cannot tell: it compares two models on one machine and one set of problems; a value by itself
-says nothing. It rewards a small model for being small as much as for being right, in proportion, which need not be anybody's trade. A model that is
-equally bad at everything is called adaptable. Time is that of one sequence on a machine at rest, not of many at once.
+says nothing, and values of two suites do not compare. It rewards a small model for being small as much as for being right, in proportion, which need
+not be anybody's trade. A model that is equally bad at everything is called adaptable. Time is that of one sequence on a machine at rest, not of many
+at once.
 
 Intervals are of a bootstrap: problems are drawn anew within nothing but the whole set, both models on the same draw; rounds of timing likewise, in
-which the two lay next to each other.
+which the two lay next to each other. Problems that nothing tells apart, neither what they are nor which of the models solved them, are counted
+together: a draw of ten thousand questions is a few numbers.
 """
 
 from __future__ import annotations
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
     from qig_edge.evals.suites import Scored
 
 DRAWS = 4000
+DRAWN_AT_ONCE = 1 << 22  # numbers held while draws are counted
 TAIL = 2.5  # percent at each end of an interval
 FACTORS = ("reasoning", "adaptability", "parameters_millions", "seconds_per_token")
 
@@ -78,7 +84,7 @@ class Compared:
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """A model's results. scored: one a problem; parameters: how many; seconds: of a decoded token, one a round of timing."""
+    """A model's results. scored: one a problem; parameters: how many, at least 1; seconds: of a decoded token, one a round of timing."""
 
     scored: Sequence[Scored]
     parameters: int
@@ -87,8 +93,7 @@ class Subject:
 
 def measure(subject: Subject, seed: int = 0) -> Ipc:
     """IPC of one model. Raises ValueError without problems or rounds."""
-    drawn = _Drawn(subject, *_draws(subject, seed))
-    return drawn.ipc
+    return _drawn([subject], seed)[0].ipc
 
 
 def factors(scored: Sequence[Scored], seed: int = 0) -> dict[str, Any]:
@@ -102,8 +107,7 @@ def compare(first: Subject, second: Subject, seed: int = 0) -> Compared:
     asked = [[(s.group, s.level, s.chance) for s in subject.scored] for subject in (first, second)]
     if asked[0] != asked[1] or len(first.seconds) != len(second.seconds):
         raise ValueError("two models are compared on the same problems and in the same rounds")
-    draws = _draws(first, seed)
-    a, b = _Drawn(first, *draws), _Drawn(second, *draws)
+    a, b = _drawn([first, second], seed)
     ratios = {
         "reasoning": _ratio(a.reasoning, b.reasoning),
         "adaptability": _ratio(a.adaptability, b.adaptability),
@@ -119,18 +123,13 @@ def compare(first: Subject, second: Subject, seed: int = 0) -> Compared:
 
 
 class _Drawn:
-    """Factors of a model: [0] as measured, then of each draw."""
+    """Factors of a model: [0] as measured, then of each draw. kinds: of problems, with this model's result; counts [DRAWS + 1, kinds]."""
 
-    def __init__(self, subject: Subject, counts: np.ndarray, rounds: np.ndarray) -> None:
-        scored = subject.scored
-        above = np.array([(s.right - s.chance) / (1 - s.chance) for s in scored])
-        groups, levels = np.array([s.group for s in scored]), np.array([s.level for s in scored])
+    def __init__(self, subject: Subject, kinds: Sequence[Scored], counts: np.ndarray, rounds: np.ndarray) -> None:
+        above = np.array([(s.right - s.chance) / (1 - s.chance) for s in kinds])
+        groups, levels = np.array([s.group for s in kinds]), np.array([np.nan if s.level is None else s.level for s in kinds])
         self.reasoning = _score(above, groups, counts)
-        self.adaptability = np.full(len(counts), np.nan)
-        if levels.min() < levels.max():
-            easy, hard = (_score(above * (levels == n), groups, counts, levels == n) for n in (levels.min(), levels.max()))
-            with np.errstate(divide="ignore", invalid="ignore"):
-                self.adaptability = np.where(easy > 0, np.clip(hard / easy, 0, 1), np.nan)
+        self.adaptability, no_adaptability = _adaptability(above, groups, levels, counts)
         self.seconds = np.median(np.asarray(subject.seconds)[rounds], -1)
         self.product = self.reasoning * self.adaptability / (subject.parameters / 1e6 * self.seconds)
         parameters = subject.parameters / 1e6
@@ -140,24 +139,55 @@ class _Drawn:
             "parameters_millions": Estimate(parameters, parameters, parameters),
             "seconds_per_token": _estimate(self.seconds),
         }
-        low = factors["reasoning"].low
         why = None
-        if low is None or low <= 0:
+        if not _above_chance(self.reasoning):
             why = "reasoning cannot be told from chance"
-        elif factors["adaptability"].value is None:
-            why = "adaptability is undefined: " + ("one level only" if levels.min() == levels.max() else "the easiest level is at chance")
+        elif no_adaptability:
+            why = f"adaptability is undefined: {no_adaptability}"
         self.ipc = Ipc(factors, Estimate(None, None, None) if why else _estimate(self.product), why)
 
 
-def _draws(subject: Subject, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """How often each problem is in a draw [DRAWS + 1, problems], and which rounds are [DRAWS + 1, rounds]; the first row is the measurement."""
-    n, rounds = len(subject.scored), len(subject.seconds)
+def _drawn(subjects: Sequence[Subject], seed: int) -> list[_Drawn]:
+    """Every subject on the same draws. Raises ValueError without problems or rounds."""
+    n, rounds = len(subjects[0].scored), len(subjects[0].seconds)
     if not n or not rounds:
         raise ValueError("there are no problems or no rounds")
+    number: dict[tuple[Scored, ...], int] = {}
+    kind = np.array([number.setdefault(results, len(number)) for results in zip(*(s.scored for s in subjects), strict=True)])
     rng = np.random.default_rng(seed)
-    counts = rng.multinomial(n, np.full(n, 1 / n), DRAWS)
-    which = rng.integers(0, rounds, (DRAWS, rounds))
-    return np.vstack([np.ones((1, n), counts.dtype), counts]), np.vstack([np.arange(rounds), which])
+    counts = np.vstack([np.bincount(kind), _counts(kind, rng)])
+    which = np.vstack([np.arange(rounds), rng.integers(0, rounds, (DRAWS, rounds))])
+    return [_Drawn(s, [results[i] for results in number], counts, which) for i, s in enumerate(subjects)]
+
+
+def _counts(kind: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """How often problems of each kind are in a draw of as many problems as there are, [DRAWS, kinds]; kind: of each problem, none without one."""
+    n = len(kind)
+    by_kind = np.argsort(kind, kind="stable")
+    firsts = np.searchsorted(kind[by_kind], np.arange(kind.max() + 1))
+    step = max(1, DRAWN_AT_ONCE // n)
+    sizes = [min(step, DRAWS - done) for done in range(0, DRAWS, step)]
+    return np.vstack([np.add.reduceat(rng.multinomial(n, np.full(n, 1 / n), size)[:, by_kind], firsts, axis=1) for size in sizes])
+
+
+def _adaptability(above: np.ndarray, groups: np.ndarray, levels: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, str | None]:
+    """[draws], and why it is undefined where it is; levels: NaN for a problem that has none."""
+    undefined = np.full(len(counts), np.nan)
+    there = np.unique(levels[~np.isnan(levels)])
+    if len(there) < 2:
+        among = np.unique(groups[~np.isnan(levels)])
+        return undefined, f"one level only{f', {among[0]}' if len(among) == 1 else ''}" if len(there) else "no problem has a level"
+    easy, hard = (_score(above, groups, counts, levels == n) for n in (there[0], there[-1]))
+    if not _above_chance(easy):
+        return undefined, "the easiest level is at chance"
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(easy > 0, np.clip(hard / easy, 0, 1), np.nan), None
+
+
+def _above_chance(score: np.ndarray) -> bool:
+    """Whether a score can be told from guessing: the lower end of its interval is above 0."""
+    low = _estimate(score).low
+    return low is not None and low > 0
 
 
 def _score(above: np.ndarray, groups: np.ndarray, counts: np.ndarray, among: np.ndarray | None = None) -> np.ndarray:

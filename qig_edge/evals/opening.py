@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qig_edge.errors import ConfigError
 from qig_edge.runtime.onnx_model import is_onnx
@@ -29,3 +29,16 @@ def open_evaluated(
     from qig_edge.runtime.torch_model import TorchModel
 
     return TorchModel(path)
+
+
+def identity(opened: OpenedModel | TorchModel, settings: Mapping[str, str]) -> dict[str, Any]:
+    """What the answers of an opened model depend on: its bytes, what runs them, and settings of the user's."""
+    from qig_edge import __version__
+    from qig_edge.bench.identity import model_hash
+
+    return {
+        "sha256": model_hash(opened.path),
+        "engine": f"{type(opened).__name__} {opened.info.isa}",
+        "settings": dict(settings),
+        "qig_edge": __version__,
+    }

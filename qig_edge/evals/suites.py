@@ -10,9 +10,9 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from qig_edge.errors import ConfigError
 from qig_edge.runtime.backend import Backend
@@ -24,6 +24,7 @@ SUITES: dict[str, str] = {
     "symmetry": "qig_edge.evals.symmetry",
     "text": "qig_edge.evals.text",
 }
+GRADED = ("puzzles", "reasoning")  # those that tell each item's result: what ipc.py computes with
 LIMIT = 700  # items, of a suite that names no other number
 
 
@@ -63,11 +64,11 @@ class Options:
 
 @dataclasses.dataclass(frozen=True)
 class Scored:
-    """One problem's result, for what is computed over many (ipc.py). group: family or task; level: of difficulty, larger is harder; chance: of a
-    lucky guess."""
+    """One problem's result, for what is computed over many (ipc.py). group: family or task; level: of difficulty, larger is harder, None where
+    nobody graded it; chance: of a lucky guess, below 1."""
 
     group: str
-    level: int
+    level: int | None
     chance: float
     right: bool
 
@@ -94,6 +95,14 @@ class Result(Protocol):
         """Lines that the reader of the tables has to know."""
 
 
+class Graded(Result, Protocol):
+    """What a suite of GRADED found."""
+
+    @property
+    def scored(self) -> Sequence[Scored]:
+        """One a problem, in an order that hangs on the problems alone."""
+
+
 def usual_limit(name: str) -> int:
     """How many items a suite asks where nobody says: all of each task that scores are published on."""
     return sys.maxsize if name == "reasoning" else LIMIT
@@ -105,3 +114,10 @@ def run(name: str, backend: Backend, options: Options) -> Result:
         raise ConfigError(f"unknown suite '{name}' (suites: {', '.join(SUITES)})")
     result: Result = importlib.import_module(SUITES[name]).run(backend, options)
     return result
+
+
+def run_graded(name: str, backend: Backend, options: Options) -> Graded:
+    """Runs one suite of GRADED. Raises ConfigError for another name, and what the suite raises."""
+    if name not in GRADED:
+        raise ConfigError(f"suite '{name}' grades no problems (suites that do: {', '.join(GRADED)})")
+    return cast(Graded, run(name, backend, options))

@@ -19,6 +19,7 @@ from qig_edge.errors import ConfigError, DataError  # noqa: E402
 from qig_edge.evals.reasoning.kept import Kept, cache_folder  # noqa: E402
 from qig_edge.evals.reasoning.model import BackendLM  # noqa: E402
 from qig_edge.evals.reasoning.sets import SETS, choose, read  # noqa: E402
+from qig_edge.evals.reasoning.suite import Found, Reasoning  # noqa: E402
 from qig_edge.evals.suites import Options, run  # noqa: E402
 from tests.evals.items import ARC, GSM8K, HELLASWAG, PIQA, write_lines, write_sets  # noqa: E402
 from tests.evals.scoring import EOS, ScoringBackend  # noqa: E402
@@ -128,6 +129,58 @@ def test_gsm8k_writes_its_answer_after_five_examples(sets: Path) -> None:
     assert told["by_item"] == {"exact_match, strict-match": [1, 0, 1], "exact_match, flexible-extract": [1, 0, 1]}
     assert told["metrics"]["exact_match, strict-match"]["value"] == pytest.approx(2 / 3)
     assert len(seen) == 3 and all(p.count("Question: ") == 6 and p.count("#### ") == 5 for p in seen)
+
+
+def test_intelligence_per_compute_of_known_answers(sets: Path) -> None:
+    """All of ARC-easy and PIQA, two of four of ARC-challenge, two of three of GSM8K: 1, 1, 1/3 and 2/3 above chance."""
+    hard = [{"question": f"Which number is {n}?", "choices": ["ten", "six", "two", "one"], "gold": 0} for n in range(4)]
+    write_lines(sets / "arc_challenge_train.jsonl", hard)
+    says = {str(i.get("question", i.get("query"))).removeprefix("Question: "): _right(i) for i in ARC}
+    says |= {str(d["goal"]): str(d["sol2" if d["label"] else "sol1"]) for d in PIQA}
+    says |= {d["question"]: "ten" if n < 2 else "six" for n, d in enumerate(hard)}
+    says |= {d["question"]: f"#### {n + 2}" if n != 2 else f"{n + 2} eggs" for n, d in enumerate(GSM8K, 1)}  # right, but not as it is to be said
+
+    def mind(text: bytes) -> int:
+        question, _, written = text.decode().rpartition("Question: ")[2].partition("\nAnswer:")
+        said = f" {says.get(question, '')}\nQuestion:".encode()
+        return said[len(written)] if len(written) < len(said) else EOS
+
+    tasks = ("gsm8k", "arc_easy", "arc_challenge:train", "piqa")
+    found = asked(ScoringBackend(mind), sets, tasks)
+    assert {n: next(iter(t["by_item"].values())) for n, t in found["tasks"].items()} == {
+        "gsm8k": [1, 0, 1], "arc_easy": [1] * 4, "arc_challenge:train": [1, 1, 0, 0], "piqa": [1] * 4,
+    }  # fmt: skip
+    assert found["tasks"]["gsm8k"]["by_item"]["exact_match, flexible-extract"] == [1, 1, 1]
+    assert found["ipc"] == {"reasoning": pytest.approx((1 + 1 + 1 / 3 + 2 / 3) / 4), "adaptability": pytest.approx(1 / 3), "why": None}
+    missing = asked(ScoringBackend(mind), sets, ("arc_easy", "piqa"))["ipc"]
+    assert missing == {"reasoning": 1, "adaptability": None, "why": "adaptability is undefined: one level only, arc_easy"}
+
+
+def _right(item: dict[str, Any]) -> str:
+    choices = item["choices"]
+    return str(choices["text"][choices["label"].index(item["answerKey"])] if isinstance(choices, dict) else choices[item["gold"]])
+
+
+def test_of_each_task_one_metric_counts(sets: Path) -> None:
+    """Over several models that know nothing, the block is what acc_norm says, and says so where acc says otherwise."""
+    differed = 0
+    for n_ctx in (40, 60):  # what is cut from a question changes a model's mind that hangs on its last bytes and their number
+        found = asked(ScoringBackend(n_ctx=n_ctx), sets)
+        above = [sum((x - t["chance"]) / (1 - t["chance"]) for x in t["by_item"]["acc_norm"]) / 4 for t in found["tasks"].values()]
+        assert found["ipc"]["reasoning"] == pytest.approx(sum(above) / 4)
+        differed += any(t["by_item"]["acc"] != t["by_item"]["acc_norm"] for t in found["tasks"].values())
+    assert differed > 0
+
+
+def test_a_model_at_chance_has_no_intelligence_to_divide(sets: Path) -> None:
+    """Every second right of two choices, every fourth of four."""
+    items = {"arc_easy": 40, "arc_challenge": 40, "hellaswag": 40, "piqa": 40}
+    found = {
+        name: Found(name, SETS[name].split, None, 1, 0, c, {}, {"acc": [1.0] * n, "acc_norm": [float(i % round(1 / c) == 0) for i in range(n)]})
+        for (name, n), c in zip(items.items(), (0.25, 0.25, 0.25, 0.5), strict=True)
+    }
+    told = Reasoning(found, "0", 128, 0, 0, 0, 0).to_dict()["ipc"]
+    assert told == {"reasoning": 0, "adaptability": None, "why": "reasoning cannot be told from chance"}
 
 
 def test_context_is_cut_on_the_left_and_said(sets: Path) -> None:

@@ -30,14 +30,17 @@ BEGUN = re.compile(r"(?<=[.!?\"')]) (?P<begun>[a-z][^.!?]*)$")
 
 @dataclasses.dataclass(frozen=True)
 class Set:
-    """folder: of its definition in lm-evaluation-harness; split: the one that scores are published on; examples: the split that solved examples
-    before the question come from, None without any; row: an item as the harness wants it, KeyError, TypeError or ValueError where it is none."""
+    """folder: of its definition in lm-evaluation-harness; split and metric: those that scores are published on; row: an item as the harness wants
+    it, KeyError, TypeError or ValueError where it is none; examples: the split that solved examples before the question come from, None without any;
+    level: of difficulty, larger is harder, None where there is no easier or harder set of the same kind."""
 
     folder: str
     split: str
+    metric: str
     form: str
     row: Callable[[dict[str, Any]], dict[str, Any]]
     examples: str | None = None
+    level: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,11 +127,11 @@ def _index(value: Any, among: Any) -> int:
 
 ARC = "question, choices and answerKey or gold"
 SETS = {
-    "gsm8k": Set("gsm8k", "test", "question and answer (ending in '#### N')", _gsm8k, "train"),
-    "arc_easy": Set("arc", "test", ARC, _arc),
-    "arc_challenge": Set("arc", "test", ARC, _arc),
-    "hellaswag": Set("hellaswag", "validation", "endings, label and ctx or activity_label, ctx_a, ctx_b", _hellaswag),
-    "piqa": Set("piqa", "validation", "goal, sol1, sol2 and label", _piqa),
+    "gsm8k": Set("gsm8k", "test", "exact_match, strict-match", "question and answer (ending in '#### N')", _gsm8k, "train"),
+    "arc_easy": Set("arc", "test", "acc_norm", ARC, _arc, level=1),
+    "arc_challenge": Set("arc", "test", "acc_norm", ARC, _arc, level=2),
+    "hellaswag": Set("hellaswag", "validation", "acc_norm", "endings, label and ctx or activity_label, ctx_a, ctx_b", _hellaswag),
+    "piqa": Set("piqa", "validation", "acc_norm", "goal, sol1, sol2 and label", _piqa),
 }
 
 

@@ -3,7 +3,8 @@
 - acc: the likeliest choice is the right one; acc_norm: the likeliest by ln p over characters of the choice; both of the tokens after the question;
 - exact_match, of GSM8K: the number after "####" (strict-match) or the last one in the text (flexible-extract) is that of the solution, five solved
   examples before the question;
-- standard errors are the harness's: of a mean over items (None for a single one). chance: mean of 1 / choices, 0 where an answer is written.
+- standard errors are the harness's: of a mean over items (None for a single one). chance: mean of 1 / choices, 0 where an answer is written;
+- for intelligence per compute a task counts by one metric, acc_norm or strict-match, and ARC-easy and ARC-challenge are its levels.
 
 Items come from local files (qig_edge.evals.reasoning.sets) or, without a folder, from the Hugging Face hub. The first options.limit items of
 each task are asked.
@@ -20,9 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qig_edge.errors import ConfigError, DataError, MissingExtra
+from qig_edge.evals.ipc import factors
 from qig_edge.evals.reasoning.kept import Kept
 from qig_edge.evals.reasoning.sets import SETS, Chosen, choose, read
-from qig_edge.evals.suites import Options, Table
+from qig_edge.evals.suites import Options, Scored, Table
 from qig_edge.runtime.backend import Backend
 
 if TYPE_CHECKING:
@@ -74,6 +76,15 @@ class Reasoning:
     resumed: int
     evaluated: int
 
+    @property
+    def scored(self) -> list[Scored]:
+        """Every item by its task's one metric; chance is the task's."""
+        out = []
+        for label, f in self.found.items():
+            of = SETS[f.task]
+            out += [Scored(label, of.level, f.chance, bool(value)) for value in f.items[of.metric]]
+        return out
+
     def to_dict(self) -> dict[str, Any]:
         """Everything, for JSON."""
         return {
@@ -85,6 +96,7 @@ class Reasoning:
             "answers_resumed": self.resumed,
             "tokens_evaluated": self.evaluated,
             "tasks": {label: found.to_dict() for label, found in self.found.items()},
+            "ipc": factors(self.scored),
         }
 
     def tables(self) -> list[Table]:
