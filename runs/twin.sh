@@ -40,7 +40,9 @@ done
 GATE="--set gate.margin=4" # of what QIG scores, the keys within 4 nats of the best one
 HELD_OUT=""
 for text in stories wikipedia dialogue dictionary qa; do HELD_OUT="$HELD_OUT --data $T/$text.jsonl.xz"; done
-TIMES="-t 1 --text $QIG_EDGE_DATA/eval/tinyshakespeare.txt --prefill 256 --decode 64 --depths 0,1024,4096"
+PROSE="--text $QIG_EDGE_DATA/eval/tinyshakespeare.txt" # what is read while times are taken
+TASKS="--tasks arc_easy,arc_challenge:train,hellaswag,gsm8k --limit ${ITEMS:-500}"
+TIMES="-t 1 $PROSE --prefill 256 --decode 64 --depths 0,1024,4096"
 for size in ${SIZES:-1m 3m}; do
     q=$OUT/twin/qig-$size d=$OUT/twin/dense-$size
     for made in "$q" "$q-puzzles" "$d" "$d-puzzles"; do
@@ -56,11 +58,13 @@ for size in ${SIZES:-1m 3m}; do
         $QIG_EDGE bench "$model.gguf" --peer llama.cpp --peer-model "$d.gguf" $TIMES --repeat 5 --json > "$model-peer.json"
     done
     for model in "$q" "$d"; do
-        $QIG_EDGE eval "$model.gguf" --suite reasoning --data-dir "$QIG_EDGE_DATA/eval" --tasks arc_easy,arc_challenge:train,hellaswag,gsm8k --limit "${ITEMS:-500}" --json > "$model-reasoning.json"
+        $QIG_EDGE eval "$model.gguf" --suite reasoning --data-dir "$QIG_EDGE_DATA/eval" $TASKS --json > "$model-reasoning.json"
     done
     $QIG_EDGE bench "$q.gguf" --beside "$q-open.gguf" --beside "$d.gguf" $TIMES --repeat 9 --json > "$OUT/twin/$size-speed.json"
     for depth in 0 1024 4096; do
-        $QIG_EDGE ipc "$q-puzzles.gguf" "$d-puzzles.gguf" --limit 2100 --depth "$depth" --json > "$OUT/twin/$size-ipc-$depth.json"
+        $QIG_EDGE ipc "$q-puzzles.gguf" "$d-puzzles.gguf" --levels 1-3 --limit 2100 $PROSE --depth "$depth" --json > "$OUT/twin/$size-ipc-$depth.json"
     done
-    $QIG_EDGE ipc "$q.gguf" "$d.gguf" --limit 2100 --json > "$OUT/twin/$size-ipc-mixed.json"
+    $QIG_EDGE ipc "$q-puzzles.gguf" "$d-puzzles.gguf" --limit 2100 $PROSE --json > "$OUT/twin/$size-ipc-all.json"
+    $QIG_EDGE ipc "$q.gguf" "$d.gguf" --limit 2100 $PROSE --json > "$OUT/twin/$size-ipc-mixed.json"
+    $QIG_EDGE ipc "$q.gguf" "$d.gguf" --suite reasoning --data-dir "$QIG_EDGE_DATA/eval" $TASKS $PROSE --json > "$OUT/twin/$size-ipc-sets.json"
 done

@@ -169,7 +169,9 @@ def ipc(found: Found) -> str:
     heads = ["pair", "depth", "", "reasoning", "adaptability", "parameters, M", "microseconds a token", "IPC"]
     rows = []
     for size in found.sizes:
-        for name, what, depth in [("mixed", f"{size}, mixture alone", "0"), *((d, f"{size}, puzzles after", d) for d in DEPTHS)]:
+        after = [(depth, f"{size}, levels 1 to 3, puzzles after", depth) for depth in DEPTHS]
+        others = {"all": "all levels, puzzles after", "mixed": "all levels, mixture alone", "sets": "question sets"}
+        for name, what, depth in [*after, *((name, f"{size}, {what}", "0") for name, what in others.items())]:
             compared = found.json(f"{size}-ipc-{name}")
             for label, of in zip(("QIG", "twin"), compared["models"], strict=True):
                 cells = [_interval(of[f], 1e6 if f == "seconds_per_token" else 1) for f in FACTORS]

@@ -44,6 +44,10 @@ def command(
     depth: Annotated[int, typer.Option(min=0, max=1 << 20, help="Positions in the cache when decoding is timed.")] = 0,
     decode: Annotated[int, typer.Option(min=1, max=1 << 20, help="Tokens decoded a round.")] = 64,
     repeat: Annotated[int, typer.Option(min=2, max=1000, help="Rounds of timing.")] = 9,
+    text: Annotated[
+        Path | None,
+        typer.Option(help="Time on the tokens of this file: what a gate leaves out depends on what is read. Else on random tokens."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout instead of a table.")] = False,
 ) -> None:
     """Intelligence per compute, (reasoning x adaptability) / (parameters x compute time), with its four factors and 95% intervals.
@@ -82,14 +86,14 @@ def command(
                 results.append(_evaluated(suite, opened, options, steps))
                 parameters.append(opened.info.n_params)
                 names.append(f"{opened.info.name} {opened.info.file_type}")
-        timed = by_turns(paths, threads=threads, prefill=1, decode=decode, depths=[depth], repeat=repeat, progress=steps)
+        timed = by_turns(paths, threads=threads, prefill=1, decode=decode, depths=[depth], repeat=repeat, text=text, progress=steps)
     found = [test for test in timed["tests"] if test["one_by_one"]][0]["models"]
     seconds = [[1 / rate for rate in m["tokens_per_second"]["samples"]] for m in found]
     scored = [list(r.scored) for r in results]
     subjects = [Subject(*parts) for parts in zip(scored, parameters, seconds, strict=True)]
     groups = dict(Counter(s.group for s in scored[0]))
     about: dict[str, Any] = {"suite": suite, "problems": len(scored[0]), "groups": groups, "seed": seed, "depth": depth}
-    about |= {"threads": timed["threads"], "machine": timed["machine"], "models": names, "notes": _notes(names, results)}
+    about |= {"threads": timed["threads"], "tokens": timed["tokens"], "machine": timed["machine"], "models": names, "notes": _notes(names, results)}
     of = f"Suite {suite}: {', '.join(f'{n} of {group}' for group, n in groups.items())}."
     if len(subjects) == 1:
         ipc = measure(subjects[0], seed)

@@ -171,6 +171,11 @@ def test_command(capsys: Output, tmp_path: Path) -> None:
     assert run(*quick) == 0
     out = capsys.readouterr().out
     assert "reasoning above chance" in out and "microseconds a token" in out
+    text = tmp_path / "text.txt"
+    text.write_text("Pip had a red ball. " * 9)
+    assert run(*quick, "--text", text, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["tokens"] == str(text)
+    assert run(*quick, "--text", tmp_path / "none.txt") == 2
     assert run(str(tmp_path / "none.gguf")) == 2
     assert run("--levels", "9") == 2
 
