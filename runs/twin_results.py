@@ -26,6 +26,7 @@ COLORS = {"qig": "tab:blue", "dense": "tab:orange"}
 FILES = {"qig": "QIG", "qig-open": "QIG without its gate", "dense": "twin"}
 FACTORS = ("reasoning", "adaptability", "parameters_millions", "seconds_per_token", "ipc")
 DEPTHS = ("0", "1024", "4096")
+CONVERTED = (r"([\d.]+) bits a weight", r"^ffn_down +(\w+)", r"^bits per byte .*\((.*)\)")  # what `qig-edge convert` says of a file
 EVERY = 2_000_000  # tokens from one line of the training table to the next
 
 
@@ -52,6 +53,21 @@ class Found:
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (heads, ["---"] * len(heads), *rows))
+
+
+def models(found: Found) -> str:
+    """What was trained, and the files of it."""
+    rows = []
+    for size in found.sizes:
+        for kind in KINDS:
+            name = f"{kind}-{size}"
+            result = found.named(kind, size, "row")["result"]
+            seen = [f"{found.metrics(run)[-1]['tokens'] / 1e6:.1f}M" for run in (name, f"{name}-puzzles")]
+            converted = (found.folder / f"{name}-convert.txt").read_text("utf-8")
+            told = [re.search(pattern, converted, re.MULTILINE) for pattern in CONVERTED]
+            file = f"{result['file_bytes'] / 1e6:.2f} MB"
+            rows.append([f"{KINDS[kind]} {size}", f"{result['n_params']:,}", *seen, file, *(m[1] if m else "?" for m in told)])
+    return table(["model", "parameters", "tokens of the mixture", "then of puzzles", "Q4_0 file", "bits a weight", "ffn_down", "cost of 4 bits"], rows)
 
 
 def training(found: Found) -> str:
@@ -232,7 +248,7 @@ def draw_puzzles(found: Found, path: Path) -> None:
 
 
 TABLES: dict[str, Callable[[Found], str]] = {
-    f.__name__: f for f in (training, text, puzzles, families, abstaining, reasoning, speed, ipc)
+    f.__name__: f for f in (models, training, text, puzzles, families, abstaining, reasoning, speed, ipc)
 }
 
 
