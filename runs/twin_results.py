@@ -67,7 +67,8 @@ def models(found: Found) -> str:
             told = [re.search(pattern, converted, re.MULTILINE) for pattern in CONVERTED]
             file = f"{result['file_bytes'] / 1e6:.2f} MB"
             rows.append([f"{KINDS[kind]} {size}", f"{result['n_params']:,}", *seen, file, *(m[1] if m else "?" for m in told)])
-    return table(["model", "parameters", "tokens of the mixture", "then of puzzles", "Q4_0 file", "bits a weight", "ffn_down", "cost of 4 bits"], rows)
+    heads = ["model", "parameters", "tokens of the mixture", "then of puzzles", "Q4_0 file", "bits a weight", "ffn_down", "cost of 4 bits"]
+    return table(heads, rows)
 
 
 def training(found: Found) -> str:
