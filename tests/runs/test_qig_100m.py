@@ -1,4 +1,4 @@
-"""runs/qig-100m.sh from text to results at a reduced size: two processes, stopped and resumed, moved to a machine without the text, and brought back."""
+"""runs/qig-100m.sh at a reduced size: two processes, stopped and resumed, on a machine without the text; brought back and measured."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def environment(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> d
         "DENSE_PRESET": str(reduced("dense-100m", folder / "dense.toml")),
         "TOKENS": str(TOKENS),
         "MICRO": "256",
-        "SETTINGS": "--threads 1",
+        "SETTINGS": "--threads 1 --eval-tokens 1000000",
         "PROCS": "2",
         "PART": "100K",
         "HELD_OUT": "50",
