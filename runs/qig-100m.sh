@@ -27,7 +27,8 @@ cd "$ROOT"
 mkdir -p "${OUT:=runs/out}"
 OUT=$(cd "$OUT" && pwd)
 RUN=$OUT/qig-100m
-BACK=${BACK:-$RUN/back}
+mkdir -p "${BACK:=$RUN/back}"
+BACK=$(cd "$BACK" && pwd)
 export PYTHONPATH=$ROOT${PYTHONPATH:+:$PYTHONPATH} PYTORCH_CUDA_ALLOC_CONF=${PYTORCH_CUDA_ALLOC_CONF:-expandable_segments:True}
 mkdir -p "$RUN/text"
 cd "$RUN" # data is named from here, so that names are the same wherever the folder lies
@@ -113,10 +114,11 @@ train() {
 convert() {
     local gate=()
     [ "$1" = qig ] && gate=(--set gate.margin=4)
-    $QIG_EDGE convert "$1" --q4 --force "${gate[@]}" -o "$1.gguf" > "$1-convert.txt"
-    mkdir -p "$BACK"
+    $QIG_EDGE convert "$1" --q4 --force "${gate[@]}" -o "$1.gguf" 2> "$1-convert.txt" || fail "$(cat "$1-convert.txt")"
     rm -f "$BACK/$1".*
-    tar -cf - "$1.gguf" "$1-convert.txt" "$1.log" "$1/metrics.jsonl" "$1/loss.png" | split -b "$PART" -d - "$BACK/$1.tar."
+    local files=("$1.gguf" "$1-convert.txt" "$1.log" "$1/metrics.jsonl")
+    [ ! -s "$1/loss.png" ] || files+=("$1/loss.png") # a run that was killed drew none
+    tar -cf - "${files[@]}" | split -b "$PART" -d - "$BACK/$1.tar."
     (cd "$BACK" && sha256sum "$1".tar.* > "$1.sha256")
 }
 
@@ -128,12 +130,18 @@ joined() {
     (cd "$BACK" && cut -d' ' -f3 "$1.sha256" | xargs cat) | tar -xf -
 }
 
+# Of one of MODELS; `compare` of both.
 evaluate() {
     local name held_out=()
-    for name in stories books wikipedia dialogue dictionary qa; do held_out+=(--data "$QIG_EDGE_DATA/train/$name.jsonl.xz"); done
+    for name in stories wikipedia dialogue dictionary qa; do held_out+=(--data "$QIG_EDGE_DATA/train/$name.jsonl.xz"); done
     $QIG_EDGE eval "$1.gguf" --suite puzzles --limit "${PROBLEMS:-2100}" --json > "$1-puzzles.json"
     $QIG_EDGE eval "$1.gguf" --suite text "${held_out[@]}" --held-out "$HELD_OUT" --limit "${DOCUMENTS:-200}" --json > "$1-text.json"
-    [ -z "$TASKS" ] || $QIG_EDGE eval "$1.gguf" --suite reasoning --data-dir "$QIG_EDGE_DATA/eval" --tasks "$TASKS" --json > "$1-reasoning.json"
+    [ -z "$TASKS" ] || $QIG_EDGE eval "$1.gguf" --suite reasoning "${SETS[@]}" --json > "$1-reasoning.json"
+}
+
+compare() {
+    $QIG_EDGE ipc qig.gguf dense.gguf --limit "${PROBLEMS:-2100}" --json > ipc.json
+    [ -z "$TASKS" ] || $QIG_EDGE ipc qig.gguf dense.gguf --suite reasoning "${SETS[@]}" --json > ipc-sets.json
 }
 
 for stage in "${@:-prepare train convert evaluate}"; do
@@ -150,11 +158,12 @@ for stage in "${@:-prepare train convert evaluate}"; do
                 ;;
             convert) for model in $MODELS; do convert "$model"; done ;;
             evaluate)
+                SETS=(--data-dir "$QIG_EDGE_DATA/eval" --tasks "$TASKS" --limit "${ITEMS:-500}")
                 for model in $MODELS; do
                     joined "$model"
                     evaluate "$model"
                 done
-                [ "$MODELS" != "qig dense" ] || $QIG_EDGE ipc qig.gguf dense.gguf --limit "${PROBLEMS:-2100}" --json > ipc.json
+                [ "$MODELS" != "qig dense" ] || compare
                 ;;
             *) fail "unknown stage '$stage': prepare, pack, train, convert, evaluate" ;;
         esac
