@@ -132,7 +132,7 @@ def test_from_text_to_results(repository: Path, environment: dict[str, str]) -> 
     parts = sorted((away / "qig-100m" / "back").iterdir())
     assert len([p for p in parts if p.name.startswith("qig.tar.")]) > 1
     assert all(p.stat().st_size <= 100 << 10 for p in parts)
-    shutil.copytree(away / "qig-100m" / "back", home / "back")
+    shutil.copytree(away / "qig-100m" / "back", home / "back", dirs_exist_ok=True)
     damaged = home / "back" / "qig.tar.01"
     content = damaged.read_bytes()
     damaged.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
