@@ -109,6 +109,7 @@ def command(
     from qig_edge.config import load_preset
     from qig_edge.config import model_config as config_of
     from qig_edge.train.config import TrainConfig
+    from qig_edge.train.shards import only_tokenized
     from qig_edge.train.sources import Source
 
     tables = load_preset(preset)
@@ -141,9 +142,8 @@ def command(
     config = TrainConfig.from_dict(settings, "training settings")
     config.check_model(model_config)
     first, final = [Source.parse(d) for d in data], [Source.parse(d) for d in final_data or data]
-    for source in first + final:
-        if not source.name.startswith("hf:"):
-            source.files()
+    shards = shards or out / "shards"
+    only_tokenized(shards, first + final)
     if diagnose:
         origin = origin or _run_in(out)
     elif not dry_run:
@@ -162,7 +162,6 @@ def command(
     if dry_run:
         train_fit.show_dry_run(model_config, config, estimate, as_json)
         return
-    shards = shards or out / "shards"
     if diagnose:
         _diagnose(out, model_config, config, first, tokenizer, shards, origin, as_json)
     else:
@@ -228,6 +227,9 @@ def _shards(
     from qig_edge.train import shards
 
     unique = {s.name: s for s in sources}
+    for name in shards.only_tokenized(folder, list(unique.values())):
+        told = f"data '{name}' is not at hand: training goes on with its tokens in '{folder}'"
+        console.print(told, highlight=False, soft_wrap=True)
     with console.status("tokenizing") as status:
         return shards.prepare(
             folder,

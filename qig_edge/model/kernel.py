@@ -303,6 +303,9 @@ class Kernel(nn.Module):
 
     def compile_blocks(self) -> None:
         """Compiles the blocks, one by one: as quick as the whole, and a fraction of the time to compile."""
+        # Blocks share what is compiled, two forms (with a router and without) in each of up to four phases (soft cuts or hard, context, 4-bit aware):
+        # at torch's limit of 8, and one batch of another size beyond it would run the rest of the training uncompiled.
+        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 32)
         blocks = [*self.blocks, *([self.integrator.block] if self.integrator is not None else [])]
         for block in blocks:
             block.compile(dynamic=False)

@@ -36,7 +36,7 @@ def dry_run(model_config: AnyConfig, config: TrainConfig, device: str, bfloat16:
     try:
         model = new_model(model_config).to(device).train()
         model.recompute(config.checkpointing)
-        losses = Losses(model, config, torch.arange(model_config.vocab_size)).to(device)
+        losses = Losses(model, config, torch.arange(model_config.vocab_size, device=device)).to(device)
         optimizers = Optimizers(model, config)
         speed = {}
         for phase in phases(config):

@@ -7,6 +7,7 @@ uninterrupted one bit for bit on the same machine.
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 import os
 import signal
@@ -58,7 +59,8 @@ class World:
             return
         if device != "cpu":
             torch.cuda.set_device(local)
-        dist.init_process_group("nccl" if device != "cpu" else "gloo")
+        # the first process tokenizes while the others wait: NCCL alone would give it ten minutes
+        dist.init_process_group("nccl" if device != "cpu" else "gloo", timeout=datetime.timedelta(hours=6))
         try:
             yield cls(dist.get_rank(), size, device)
         finally:

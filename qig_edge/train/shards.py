@@ -52,27 +52,28 @@ def prepare(
 ) -> tuple[Tokenizer, dict[str, Shard]]:
     """Tokenizes the sources into `folder`, or reuses it where it was made from the same data. Returns the tokenizer and the shards by source name.
 
-    words: by a vocabulary of words (a Jarvis model's), not by byte-level BPE. Raises DataError for data that cannot be read or is too small, and
-    where the folder was made from other data.
+    A source whose text is not at hand (`Source.absent`) is taken as the folder holds it. words: by a vocabulary of words (a Jarvis model's), not by
+    byte-level BPE. Raises DataError for data that cannot be read or is too small, and where the folder was made from other data.
     """
-    wanted = {
-        "sources": {s.name: s.fingerprint() for s in sources},
+    only_tokenized(folder, sources)
+    wanted: dict[str, Any] = {
         "vocab_size": vocab_size,
         "permille": permille,
         "validation_bytes": validation_bytes,
         "tokenizer_from": str(tokenizer_from) if tokenizer_from else None,
         **({"words": True} if words else {}),
     }
-    if (folder / MANIFEST).is_file():
-        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+    manifest = _manifest(folder)
+    if manifest is not None:
         if tokenizer_from and _same_tokenizer(folder, tokenizer_from):
             wanted["tokenizer_from"] = manifest["wanted"].get("tokenizer_from")
-        if manifest["wanted"] != wanted:
-            changed = [k for k in {**wanted, **manifest["wanted"]} if manifest["wanted"].get(k) != wanted.get(k)]
+        changed = _changed(manifest["wanted"], wanted, sources)
+        if changed:
             raise DataError(
                 f"'{folder}' was tokenized from other data ({', '.join(changed)} differ): remove it, or give another --shards folder"
             )
         return load_tokenizer(folder), _open(folder, manifest)
+    wanted["sources"] = {s.name: s.fingerprint() for s in sources}
     partial = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -111,6 +112,47 @@ def opened(folder: Path) -> dict[str, Shard]:
         return _open(folder, json.loads((folder / MANIFEST).read_text("utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as e:
         raise DataError(f"'{folder}' holds no tokenized data: {e}") from None
+
+
+def only_tokenized(folder: Path, sources: list[Source]) -> list[str]:
+    """Names of the sources that are not at hand as text and whose tokens the folder holds.
+
+    Raises DataError for one that is in neither, or that has no file that is read.
+    """
+    manifest = _manifest(folder)
+    held = manifest["sources"] if manifest else {}
+    absent = []
+    for source in sources:
+        if source.absent and source.name in held:
+            absent.append(source.name)
+        elif not source.name.startswith("hf:"):
+            source.files()
+    return absent
+
+
+def _manifest(folder: Path) -> dict[str, Any] | None:
+    """None where there is none."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        return None
+    try:
+        manifest = json.loads(path.read_text("utf-8"))
+        if isinstance(manifest["wanted"]["sources"], dict) and isinstance(manifest["sources"], dict):
+            return manifest
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    raise DataError(f"'{path}' is damaged: remove '{folder}' to tokenize anew")
+
+
+def _changed(had: dict[str, Any], wanted: dict[str, Any], sources: list[Source]) -> list[str]:
+    """Settings and sources that are not as they were when the folder was made."""
+    before = dict(had["sources"])
+    changed = [k for k in {**wanted, **had} if k != "sources" and had.get(k) != wanted.get(k)]
+    for source in sources:
+        was = before.pop(source.name, None)
+        if was is None or not (source.absent or source.matches(was)):
+            changed.append(source.name)
+    return changed + list(before)
 
 
 def _same_tokenizer(a: Path, b: Path) -> bool:

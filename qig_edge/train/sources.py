@@ -89,11 +89,45 @@ class Source:
         for path in self.files():
             yield from _from_file(path)
 
+    @property
+    def absent(self) -> bool:
+        """Whether nothing of that name is at hand. A dataset of the hub never is: its tokens are told by its name alone."""
+        return not self.name.startswith("hf:") and not Path(self.name).exists()
+
     def fingerprint(self) -> list[list[Any]]:
-        """What tells two versions of the data apart: name, size and time of change of each file."""
+        """What tells two versions of the data apart: name, size, time of change (ns) and SHA-256 of each file. See `matches`."""
         if self.name.startswith("hf:"):
             return [[self.name]]
-        return [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in self.files()]
+        return [[p.name, p.stat().st_size, p.stat().st_mtime_ns, _sha256(p)] for p in self.files()]
+
+    def matches(self, fingerprint: list[list[Any]]) -> bool:
+        """Whether the files are those that a fingerprint was taken of: name, size and content. A file of the same size and time is not read again.
+
+        Fingerprints of earlier versions have no hash; there the time must be the same.
+        """
+        if self.name.startswith("hf:"):
+            return fingerprint == [[self.name]]
+        files = self.files()
+        return len(files) == len(fingerprint) and all(map(_is, files, fingerprint))
+
+
+def _sha256(path: Path) -> str:
+    total = hashlib.sha256()
+    try:
+        with open(path, "rb") as f:
+            while part := f.read(1 << 20):
+                total.update(part)
+    except OSError as e:
+        raise DataError(f"data file '{path}': {e.strerror}") from None
+    return total.hexdigest()
+
+
+def _is(path: Path, entry: list[Any]) -> bool:
+    name, size, changed, *content = entry
+    stat = path.stat()
+    if (path.name, stat.st_size) != (name, size):
+        return False
+    return stat.st_mtime_ns == changed or [_sha256(path)] == content
 
 
 def _open_text(path: Path) -> io.TextIOBase:
