@@ -14,6 +14,7 @@ train() { # NAME SHARDS ARGUMENT...
     shift 2
     compgen -G "$OUT/twin/$name/step-*" > /dev/null && again=(--resume)
     nice -n 10 $QIG_EDGE train --out "$OUT/twin/$name" --shards "$OUT/twin/$shards" --compile --threads 1 "${again[@]}" "$@" > "$OUT/twin/$name.log" 2>&1
+    ln -sfn "../$shards" "$OUT/twin/$name/shards" # where convert finds the held-out text of a run
 }
 mixed() { train "$1-$2" "shards-$2" ${TOKENS:+--tokens "$TOKENS"} --preset "runs/twin/$1-$2.toml" --eval-tokens 2000000 $FIRST $FINAL; } # KIND SIZE
 puzzled() { # KIND SIZE
