@@ -344,20 +344,16 @@ def _train(
         columns = (
             TextColumn("{task.completed:.1f}/{task.total:.1f}M tokens"),
             BarColumn(),
-            TextColumn(
-                "loss {task.fields[loss]:.3f}  {task.fields[speed]:.0f} tok/s  I_Q {task.fields[i_q]:.2g}  {task.fields[mode]}"
-            ),
+            TextColumn("{task.fields[told]}"),  # nothing before the first step, or where none is left
             TimeRemainingColumn(),
         )
         with Bar(*columns, console=console, disable=not main) as bar:
-            total, unknown = config.steps * config.batch_tokens / 1e6, float("nan")
-            task = bar.add_task("train", total=total, loss=unknown, speed=0.0, i_q=unknown, mode="")
+            task = bar.add_task("train", total=config.steps * config.batch_tokens / 1e6, told="")
             bar.update(task, completed=trainer.step * config.batch_tokens / 1e6)
 
             def report(p: Progress) -> None:
-                bar.update(
-                    task, completed=p.tokens / 1e6, loss=p.loss, speed=p.tokens_per_second, i_q=p.i_q, mode=p.mode
-                )
+                told = f"loss {p.loss:.3f}  {p.tokens_per_second:.0f} tok/s  I_Q {p.i_q:.2g}  {p.mode}"
+                bar.update(task, completed=p.tokens / 1e6, told=told)
                 if p.bits_per_byte:
                     parts = "  ".join(f"{Path(k).name.split('.')[0]} {v:.3f}" for k, v in p.bits_per_byte.items())
                     console.print(f"{p.tokens / 1e6:.2f}M tokens: held-out bits per byte {parts}", highlight=False)
