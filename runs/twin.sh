@@ -65,7 +65,9 @@ for size in ${SIZES:-1m 3m}; do
     for depth in 0 1024 4096; do
         $QIG_EDGE ipc "$q-puzzles.gguf" "$d-puzzles.gguf" --levels 1-3 --limit 2100 $PROSE --depth "$depth" --json > "$OUT/twin/$size-ipc-$depth.json"
     done
-    $QIG_EDGE ipc "$q-puzzles.gguf" "$d-puzzles.gguf" --limit 2100 $PROSE --json > "$OUT/twin/$size-ipc-all.json"
+    for levels in 1-2 1-4 1-5; do # how much hangs on where the hardest level is
+        $QIG_EDGE ipc "$q-puzzles.gguf" "$d-puzzles.gguf" --levels "$levels" --limit 2100 $PROSE --json > "$OUT/twin/$size-ipc-levels-$levels.json"
+    done
     $QIG_EDGE ipc "$q.gguf" "$d.gguf" --limit 2100 $PROSE --json > "$OUT/twin/$size-ipc-mixed.json"
     $QIG_EDGE ipc "$q.gguf" "$d.gguf" --suite reasoning --data-dir "$QIG_EDGE_DATA/eval" $TASKS $PROSE --json > "$OUT/twin/$size-ipc-sets.json"
 done

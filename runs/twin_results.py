@@ -187,7 +187,8 @@ def ipc(found: Found) -> str:
     rows = []
     for size in found.sizes:
         after = [(depth, f"{size}, levels 1 to 3, puzzles after", depth) for depth in DEPTHS]
-        others = {"all": "all levels, puzzles after", "mixed": "all levels, mixture alone", "sets": "question sets"}
+        others = {f"levels-1-{n}": f"levels 1 to {n}, puzzles after" for n in (2, 4, 5)}
+        others |= {"mixed": "levels 1 to 5, mixture alone", "sets": "question sets"}
         for name, what, depth in [*after, *((name, f"{size}, {what}", "0") for name, what in others.items())]:
             compared = found.json(f"{size}-ipc-{name}")
             for label, of in zip(("QIG", "twin"), compared["models"], strict=True):
@@ -205,7 +206,7 @@ def _interval(estimate: dict[str, float | None], scale: float = 1) -> str:
     value, low, high = (None if x is None else f"{scale * x:.3g}" for x in (estimate["value"], estimate["low"], estimate["high"]))
     if value is None:
         return "undefined"
-    if low == high:
+    if low is not None and low == high:
         return value
     return f"{value} ({low or 'unbounded'} to {high or 'unbounded'})"
 
