@@ -79,8 +79,8 @@ def training(found: Found) -> str:
         for kind in KINDS:
             evaluated = [r for r in found.metrics(f"{kind}-{size}") if "bits_per_byte" in r]
             columns.append({round(r["tokens"] / EVERY): r["bits_per_byte"]["all"] for r in evaluated})
-    turns = sorted(set.intersection(*(set(c) for c in columns)))
-    return table(heads, [[f"{n * EVERY / 1e6:.0f}M", *(f"{c[n]:.3f}" for c in columns)] for n in turns])
+    turns = sorted(set().union(*columns))
+    return table(heads, [[f"{n * EVERY / 1e6:.0f}M", *(f"{c[n]:.3f}" if n in c else "" for c in columns)] for n in turns])
 
 
 def text(found: Found) -> str:
