@@ -17,9 +17,9 @@ says nothing, and values of two suites do not compare. It rewards a small model 
 not be anybody's trade. A model that is equally bad at everything is called adaptable. Time is that of one sequence on a machine at rest, not of many
 at once.
 
-Intervals are of a bootstrap: problems are drawn anew within nothing but the whole set, both models on the same draw; rounds of timing likewise, in
-which the two lay next to each other. Problems that nothing tells apart, neither what they are nor which of the models solved them, are counted
-together: a draw of ten thousand questions is a few numbers.
+Intervals are of a bootstrap: problems are drawn anew within nothing but the whole set, both models on the same draw; rounds of timing likewise. A
+ratio of times is the median over rounds, in which the two lay next to each other, and not that of their medians. Problems that nothing tells apart,
+neither what they are nor which of the models solved them, are counted together: a draw of ten thousand questions is a few numbers.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Subject:
 
 def measure(subject: Subject, seed: int = 0) -> Ipc:
     """IPC of one model. Raises ValueError without problems or rounds."""
-    return _drawn([subject], seed)[0].ipc
+    return _drawn([subject], seed)[0][0].ipc
 
 
 def factors(scored: Sequence[Scored], seed: int = 0) -> dict[str, Any]:
@@ -107,19 +107,21 @@ def compare(first: Subject, second: Subject, seed: int = 0) -> Compared:
     asked = [[(s.group, s.level, s.chance) for s in subject.scored] for subject in (first, second)]
     if asked[0] != asked[1] or len(first.seconds) != len(second.seconds):
         raise ValueError("two models are compared on the same problems and in the same rounds")
-    a, b = _drawn([first, second], seed)
+    (a, b), which = _drawn([first, second], seed)
+    # round by round: what else the machine did slowed both
+    faster = np.median((np.asarray(second.seconds) / np.asarray(first.seconds))[which], -1)
     ratios = {
         "reasoning": _ratio(a.reasoning, b.reasoning),
         "adaptability": _ratio(a.adaptability, b.adaptability),
         "parameters_millions": _ratio(np.full(1, 1 / first.parameters), np.full(1, 1 / second.parameters)),
-        "seconds_per_token": _ratio(1 / a.seconds, 1 / b.seconds),
+        "seconds_per_token": _estimate(faster),
     }
     why = next((f"{which} model: {m.ipc.why}" for which, m in (("first", a), ("second", b)) if m.ipc.why), None)
     if why:
         undefined = Estimate(None, None, None)
         ratios |= {name: undefined for name in ("reasoning", "adaptability")}
         return Compared((a.ipc, b.ipc), ratios, undefined, why)
-    return Compared((a.ipc, b.ipc), ratios, _ratio(a.product, b.product), None)
+    return Compared((a.ipc, b.ipc), ratios, _ratio(a.worth * faster, b.worth), None)
 
 
 class _Drawn:
@@ -131,8 +133,8 @@ class _Drawn:
         self.reasoning = _score(above, groups, counts)
         self.adaptability, no_adaptability = _adaptability(above, groups, levels, counts)
         self.seconds = np.median(np.asarray(subject.seconds)[rounds], -1)
-        self.product = self.reasoning * self.adaptability / (subject.parameters / 1e6 * self.seconds)
         parameters = subject.parameters / 1e6
+        self.worth = self.reasoning * self.adaptability / parameters
         factors = {
             "reasoning": _estimate(self.reasoning),
             "adaptability": _estimate(self.adaptability),
@@ -144,11 +146,11 @@ class _Drawn:
             why = "reasoning cannot be told from chance"
         elif no_adaptability:
             why = f"adaptability is undefined: {no_adaptability}"
-        self.ipc = Ipc(factors, Estimate(None, None, None) if why else _estimate(self.product), why)
+        self.ipc = Ipc(factors, Estimate(None, None, None) if why else _estimate(self.worth / self.seconds), why)
 
 
-def _drawn(subjects: Sequence[Subject], seed: int) -> list[_Drawn]:
-    """Every subject on the same draws. Raises ValueError without problems or rounds."""
+def _drawn(subjects: Sequence[Subject], seed: int) -> tuple[list[_Drawn], np.ndarray]:
+    """Every subject on the same draws, and which rounds these are of, [DRAWS + 1, rounds]. Raises ValueError without problems or rounds."""
     n, rounds = len(subjects[0].scored), len(subjects[0].seconds)
     if not n or not rounds:
         raise ValueError("there are no problems or no rounds")
@@ -157,7 +159,7 @@ def _drawn(subjects: Sequence[Subject], seed: int) -> list[_Drawn]:
     rng = np.random.default_rng(seed)
     counts = np.vstack([np.bincount(kind), _counts(kind, rng)])
     which = np.vstack([np.arange(rounds), rng.integers(0, rounds, (DRAWS, rounds))])
-    return [_Drawn(s, [results[i] for results in number], counts, which) for i, s in enumerate(subjects)]
+    return [_Drawn(s, [results[i] for results in number], counts, which) for i, s in enumerate(subjects)], which
 
 
 def _counts(kind: np.ndarray, rng: np.random.Generator) -> np.ndarray:

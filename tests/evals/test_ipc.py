@@ -80,6 +80,16 @@ def test_undefined(shares: dict[tuple[str, int | None], tuple[int, int]], chance
     assert factors(bad.scored)["why"] == found.why and factors(bad.scored)["adaptability"] == found.factors["adaptability"].value
 
 
+def test_times_are_compared_round_by_round() -> None:
+    """Twice as fast in the rounds that something slowed as in those that nothing did, but for one in which it slowed the first alone."""
+    good = scored({("a", 1): (95, 100), ("a", 2): (90, 100)})
+    fast, slow = Subject(good, 10**6, [1, 10, 10, 1, 10]), Subject(good, 10**6, [2, 20, 20, 2, 2])
+    compared = compare(fast, slow)
+    assert compared.models[0].factors["seconds_per_token"].value == 10 and compared.models[1].factors["seconds_per_token"].value == 2
+    assert compared.ratios["seconds_per_token"].value == 2 and compared.ratio.value == pytest.approx(2)
+    assert compare(slow, fast).ratio.value == pytest.approx(0.5)
+
+
 def test_what_nobody_graded_counts_for_reasoning_alone() -> None:
     """Easy 0.7 and hard 0.4 are 0.6 and 0.2 above chance, the third is 0.9 of what it could be; one task has no chance at all."""
     shares: dict[tuple[str, int | None], tuple[int, int]] = {("easy", 1): (140, 200), ("hard", 2): (40, 100), ("other", None): (370, 400)}
@@ -110,7 +120,7 @@ def test_counting_alike_problems_together_is_the_bootstrap_over_problems(monkeyp
 
     some = slice(0, ipc.DRAWS, 20)
     expected = np.array([[reasoning(s, count) for count in draws[some]] for s in pair])
-    first, second = ipc._drawn(pair, 5)
+    (first, second), _ = ipc._drawn(pair, 5)
     assert first.reasoning[1:][some] == pytest.approx(expected[0], abs=1e-12) and len(expected[0]) == 200
     assert second.reasoning[1:][some] == pytest.approx(expected[1], abs=1e-12)
     whole = compare(*pair, 5)
