@@ -10,23 +10,11 @@
 #include "../src/board.h"
 #include "kept_session.h"
 #include "tiny_models.h"
+#include "tiny_open.h"
 
 enum { TEXT = 21 };
 
 static const qig_sampler_params drawing = {.temperature = 0.9f, .top_p = 0.95f, .repeat_penalty = 1.1f, .repeat_last_n = 16, .seed = 11};
-
-static qig_model *open_tiny(const tiny_file *f) {
-    qig_gguf *g;
-    qig_model *m = NULL;
-    char err[256];
-    int rc = qig_gguf_read(f->p, f->n, "tiny", &g, err, sizeof err);
-    if (!rc) rc = qig_model_from_gguf(g, "tiny", NULL, &m, err, sizeof err);
-    if (rc) {
-        fprintf(stderr, "%s\n", err);
-        exit(1);
-    }
-    return m;
-}
 
 static qig_session *open_session(qig_model *m, int32_t cache, int32_t n_ctx, int32_t threads, int32_t batch) {
     const qig_session_params p = {.n_ctx = n_ctx, .n_threads = threads, .n_batch = batch, .cache_type = cache};

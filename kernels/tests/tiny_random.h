@@ -2,22 +2,13 @@
 #ifndef QIG_TINY_RANDOM_H
 #define QIG_TINY_RANDOM_H
 
-#include "../src/model.h"
 #include "ops_test.h"
-#include "tiny_gguf.h"
+#include "tiny_open.h"
 
 /* The file's bytes stay the caller's, to be freed after the model. */
 static qig_model *random_tiny(tiny_file *f) {
     *f = tiny_model(32);
-    qig_gguf *g;
-    qig_model *m = NULL;
-    char err[256];
-    int rc = qig_gguf_read(f->p, f->n, "tiny", &g, err, sizeof err);
-    if (!rc) rc = qig_model_from_gguf(g, "tiny", NULL, &m, err, sizeof err);
-    if (rc) {
-        fprintf(stderr, "%s\n", err);
-        exit(1);
-    }
+    qig_model *m = open_tiny(f);
     qig_tensor_info t;
     for (int64_t i = 0; qig_model_tensor(m, i, &t) == QIG_OK; i++) {
         uint8_t *p = f->p + t.offset;

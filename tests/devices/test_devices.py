@@ -17,6 +17,7 @@ from qig_edge.devices import crossbuild, emulate, host, profile
 from qig_edge.devices.crossbuild import SETS, build_program, cmake_lists, source_flags, triple
 from qig_edge.devices.profile import device_names, load_profile, target_names, target_profile
 from qig_edge.errors import ConfigError, DeviceError, MissingExtra
+from tests.conftest import wanted
 
 KERNELS = Path(__file__).resolve().parents[2] / "kernels"
 AARCH64 = 183
@@ -197,7 +198,7 @@ def test_the_pi_program_is_static_and_writes_this_machines_text(
     assert 1 in kinds and 3 not in kinds, "a static program has no interpreter"
     assert len(data) < 1_500_000
     if not any(shutil.which(name) for name in emulate.EMULATORS):
-        pytest.skip("no qemu-aarch64 here: the program was built, not run")
+        wanted("qemu-user-static")
     with pytest.raises(SystemExit) as left:
         main(["bench", str(model), "--device", "rpi4", "--json"])
     assert not left.value.code

@@ -20,6 +20,7 @@ from qig_edge.devices.doctor import Finding, Wants, examine_machine, examine_too
 from qig_edge.devices.probe import SCRIPT, parse
 from qig_edge.errors import DeviceError, ModelFileError
 from qig_edge.runtime.assets import model_path
+from tests.conftest import wanted
 from tests.devices.conftest import PI
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -112,7 +113,7 @@ def test_the_probe_in_androids_own_shell() -> None:
     """Each of its lines comes from mksh and toybox as from any Linux."""
     mksh, toybox = shutil.which("mksh"), shutil.which("toybox")
     if not mksh or not toybox:
-        pytest.skip("mksh and toybox are not installed: apt install mksh toybox")
+        wanted("mksh or toybox")
     tools = "\n".join(f"{name}() {{ {toybox} {name} \"$@\"; }}" for name in ("uname", "getconf", "nproc", "od", "dirname", "df", "sed"))
     done = subprocess.run([mksh, "-c", f"{tools}\n{SCRIPT}", "qig", "."], capture_output=True, text=True, env={"PATH": "/nowhere"})
     assert done.returncode == 0 and not done.stderr.strip()

@@ -11,10 +11,14 @@ import pytest
 import torch
 from torch.utils import backend_registration
 
-pytestmark = pytest.mark.skipif(
-    not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"),
-    reason=f"torch {torch.__version__} can't pretend to have a device",
-)
+from tests.conftest import wanted
+
+
+@pytest.fixture(autouse=True)
+def pretending() -> None:
+    if not hasattr(backend_registration, "_setup_privateuseone_for_python_backend"):
+        wanted(f"a torch that can pretend to have a device (this is {torch.__version__})")
+
 
 COMMON = """
 d_model = 64
