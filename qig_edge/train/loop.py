@@ -23,6 +23,7 @@ import torch.distributed as dist
 
 from qig_edge.errors import CheckpointError, DataError
 from qig_edge.model.build import Model
+from qig_edge.model.kernel import Kernel
 from qig_edge.train import checkpoint
 from qig_edge.train.clip import Clip
 from qig_edge.train.config import TrainConfig
@@ -69,7 +70,7 @@ class World:
 
 @dataclass
 class Progress:
-    """What the loop reports after each step; bits_per_byte where it evaluated.
+    """What the loop reports after each step; bits_per_byte and phi where it evaluated.
 
     i_q: mean diagonal Fisher information; c_slow and mode: qig_edge.train.pace; fisher_distance: of the step before it
     was clipped.
@@ -88,6 +89,7 @@ class Progress:
     fisher_distance: float | None = None
     terms: dict[str, float] | None = None
     bits_per_byte: dict[str, float] | None = None
+    phi: float | None = None
 
 
 class Interrupt:
@@ -208,6 +210,7 @@ class Trainer:
                 )
                 if self._due(config.eval_tokens) or self.step == config.steps:
                     progress.bits_per_byte = self.evaluate()
+                    progress.phi = self.phi()
                 if self.world.rank == 0:
                     record = {k: v for k, v in vars(progress).items() if v is not None} | {
                         "seconds": round(time.monotonic() - start, 3)
@@ -240,6 +243,16 @@ class Trainer:
         )
         self.model.train()
         return out
+
+    def phi(self) -> float | None:
+        """Mean phi of some windows that come next, under the model as it stands: near 0, every query looks at one key.
+
+        None where a model tells no phi (jarvis).
+        """
+        if not isinstance(self.model, Kernel):
+            return None
+        first = self.step * (self.config.batch_tokens // self.config.context_at(self.step))
+        return float(self._integration_of(list(range(first, first + max(OBSERVED, self.world.size)))).mean())
 
     def save(self) -> None:
         """Writes DIR/step-N and removes older checkpoints that are not kept."""
@@ -402,6 +415,7 @@ class Trainer:
 
 
 REFRESH = 50  # steps
+OBSERVED = 8  # windows
 PARTS = ("clip", "pace", "grouping", "losses")  # what besides weights and optimizers has a state
 CHANGEABLE = (
     "tokens",
