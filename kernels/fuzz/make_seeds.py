@@ -250,7 +250,15 @@ def valid() -> dict[str, bytes]:
         "alignment_4096": aligned(tiny(), 4096).render(),
         "deep_probe": deep("probe").render(),
         "deep_bures": deep("bures").render(),
+        "no_factors": factorless(tiny()).render(),
+        "deep_no_factors": factorless(deep("bures")).render(),
     }
+
+
+def factorless(f: File) -> File:
+    """With a plain embedding, which is the head's only matrix too."""
+    f.keys["qig.basin_length"] = (U32, struct.pack("<I", 0))
+    return without(without(f, "basin_proj."), "output_down.")
 
 
 def without(f: File, prefix: str) -> File:
@@ -498,7 +506,8 @@ def hostile() -> dict[str, tuple[bytes, str]]:
         out[f"rope_{name}"] = with_key("qig.rope.freq_base", F32, f32(v)), "freq_base is"
     sizes = ("context_length", "block_count", "embedding_length", "attention.head_count", "attention.key_length", "basin_length")
     for key in (f"qig.{size}" for size in sizes):
-        out[f"{key}_0"] = with_key(key, U32, u32(0)), f"{key} is 0"
+        says = "basin_proj.weight has no place" if key == "qig.basin_length" else f"{key} is 0"  # 0 there: an embedding without factors
+        out[f"{key}_0"] = with_key(key, U32, u32(0)), says
         out[f"{key}_huge"] = with_key(key, U32, u32(0xFFFFFFFF)), f"{key} is 4294967295"
     # Texts that other readers take for byte tokens; here they are byte-level text and stand for themselves, so byte 0xff is missing.
     for i, text in enumerate(("<0x-1>", "<0xGG>", "<0x100>", "<0x>")):

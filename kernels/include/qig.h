@@ -44,7 +44,7 @@ QIG_API const char *qig_version(void);
 
 typedef struct {
     int32_t vocab_size, d_model, n_layers, n_heads, n_kv_heads, head_dim, hidden_dim, basin_dim, head_rank, context_length;
-    /* basin_dim and head_rank are 0 of all architectures but qig: their embedding and head have no factors */
+    /* basin_dim 0: the embedding has no factors; it and head_rank are 0 of all architectures but qig */
     int32_t draft_lag;     /* tokens in a row that the draft can guess, 0: there is none */
     uint64_t n_params;     /* weights in tensors */
     uint64_t file_bytes;   /* size of the mapped file */

@@ -60,5 +60,5 @@ void qig_draft_look(qig_session *s, int32_t pos, int32_t row) {
     m->ops->add(p->z, p->input, width);
     float *out = s->norm + (size_t)row * s->norm_width;
     m->ops->rmsnorm(p->z, d->output_norm.data, out, width, m->norm_eps);
-    if (qig_quantized(&m->output_down)) m->ops->quantize_a8(out, s->norm_q + (size_t)row * (s->norm_width / QIG_BLOCK), width);
+    if (qig_quantized(qig_head_reads(m))) m->ops->quantize_a8(out, s->norm_q + (size_t)row * (s->norm_width / QIG_BLOCK), width);
 }

@@ -37,7 +37,7 @@ static void compare(pass *a) {
     qig_session *s = a->s;
     const int parts = qig_logit_parts(s->model->vocab_size);
     a->out = s->exit_logits[a->exit & 1];
-    a->quantize = qig_quantized(&s->model->output_down);
+    a->quantize = qig_quantized(qig_head_reads(s->model));
     qig_phase(a, qig_read_out_rows, a->rows, 1);
     qig_head_rows(a);
     for (int32_t k = 0; k < a->rows; k++) {

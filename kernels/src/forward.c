@@ -34,11 +34,11 @@ static void embed_tokens(pass *a, int lo, int hi, int thread) {
     const qig_model *m = s->model;
     for (int k = lo; k < hi; k++) {
         const int32_t i = a->list[k], token = s->tokens[a->pos0 + i];
-        float *z = m->dense ? s->x + (size_t)i * (size_t)m->d_model : s->norm + (size_t)k * s->norm_width;
+        float *z = !m->basin_proj.data ? s->x + (size_t)i * (size_t)m->d_model : s->norm + (size_t)k * s->norm_width;
         qig_dequantize_row(&m->token_embd, token, z);
         if (m->token_scale.data) {
             const float scale = ((const float *)m->token_scale.data)[token];
-            for (int32_t c = 0; c < m->basin_dim; c++) z[c] *= scale;
+            for (int64_t c = 0; c < m->token_embd.ne0; c++) z[c] *= scale;
         }
         if (m->jarvis) add_position(m, a->pos0 + i, z);
         if (qig_quantized(&m->basin_proj)) m->ops->quantize_a8(z, s->norm_q + (size_t)k * (s->norm_width / QIG_BLOCK), m->basin_dim);
@@ -69,7 +69,7 @@ static void remember(const pass *a, float *ring) {
 static void embed(pass *a) {
     qig_rows(a, a->s->everyone, 0, a->n);
     qig_phase(a, embed_tokens, a->n, 1);
-    if (!a->s->model->dense) qig_phase(a, project_rows, a->s->model->d_model, QIG_BLOCK);
+    if (a->s->model->basin_proj.data) qig_phase(a, project_rows, a->s->model->d_model, QIG_BLOCK);
     remember(a, a->s->spec.embedded);
 }
 
@@ -185,9 +185,10 @@ static void vocab_rows(pass *a, int lo, int hi, int thread) {
     (void)thread;
     qig_session *s = a->s;
     const qig_model *m = s->model;
-    const size_t first = (size_t)a->first, width = m->dense ? s->norm_width : (size_t)m->head_width;
-    const float *x = m->dense ? s->norm + first * width : s->wide;
-    const qig_block_a8 *xq = m->dense ? s->norm_q + first * (width / QIG_BLOCK) : s->wide_q;
+    const int whole = !m->output_down.data;
+    const size_t first = (size_t)a->first, width = whole ? s->norm_width : (size_t)m->head_width;
+    const float *x = whole ? s->norm + first * width : s->wide;
+    const qig_block_a8 *xq = whole ? s->norm_q + first * (width / QIG_BLOCK) : s->wide_q;
     qig_product(s, &m->output, x, xq, width, a->out, (size_t)m->vocab_size, lo, hi, a->rows);
 }
 
@@ -205,7 +206,7 @@ static void sum_logits(pass *a, int lo, int hi, int thread) {
 /* Logits of the first `words` words. */
 static void head_words(pass *a, int32_t words) {
     const qig_model *m = a->s->model;
-    if (!m->dense) {
+    if (m->output_down.data) {
         qig_phase(a, head_down_rows, m->head_width, QIG_BLOCK);
         if (qig_quantized(&m->output)) qig_phase(a, quantize_head, a->rows, 1);
     }
@@ -256,7 +257,7 @@ void qig_forward_blocks(qig_session *s, int32_t pos0, int32_t n) {
     if (a.alive < n) qig_settle(&a);
     a.gain = &m->output_norm;
     a.bias = &m->output_norm_bias;
-    a.quantize = qig_quantized(m->dense ? &m->output : &m->output_down);
+    a.quantize = qig_quantized(qig_head_reads(m));
     qig_rows(&a, s->everyone, 0, n);
     qig_phase(&a, finish_rows, n, 1);
     qig_charge(&a, qig_tensor_bytes(&m->basin_proj) + s->readout_bytes);

@@ -33,9 +33,9 @@ static void read_config(opener *o) {
     m->n_kv_heads = qig_get_int(o, "qig.attention.head_count_kv", 1, QIG_MAX_HEADS);
     m->head_dim = qig_get_int(o, "qig.attention.key_length", 2, QIG_MAX_HEAD_DIM);
     int32_t value_length = qig_get_int(o, "qig.attention.value_length", 2, QIG_MAX_HEAD_DIM);
-    m->basin_dim = qig_get_int(o, "qig.basin_length", 1, QIG_MAX_WIDTH);
+    m->basin_dim = qig_get_int(o, "qig.basin_length", 0, QIG_MAX_WIDTH);
     m->head_rank = qig_get_int(o, "qig.head_rank", 0, QIG_MAX_WIDTH);
-    m->head_width = m->head_rank ? m->head_rank : m->basin_dim;
+    m->head_width = m->head_rank ? m->head_rank : m->basin_dim ? m->basin_dim : m->d_model;
     m->norm_eps = qig_get_float(o, "qig.attention.layer_norm_rms_epsilon", 0, 0);
     m->rope_base = qig_get_float(o, "qig.rope.freq_base", 0, 0);
     m->coupling_beta = qig_get_float(o, "qig.coupling.beta", -INFINITY, 0);
@@ -101,7 +101,8 @@ void qig_place_block(opener *o, qig_layer *l, const char *prefix) {
 
 static void place_tensors(opener *o) {
     qig_model *m = o->m;
-    int64_t d = m->d_model, b = m->dense ? d : m->basin_dim, v = m->vocab_size;
+    int64_t d = m->d_model, b = m->basin_dim ? m->basin_dim : d, v = m->vocab_size;
+    const int factored = m->basin_dim > 0 || (m->head_rank > 0 && m->head_rank != m->d_model);
     m->layers = calloc((size_t)m->n_layers, sizeof *m->layers);
     o->placed = calloc(o->g->n_tensors + 1, 1);
     if (!m->layers || !o->placed) {
@@ -109,7 +110,7 @@ static void place_tensors(opener *o) {
         return;
     }
     qig_place(o, &m->token_embd, "token_embd.weight", v, b, QIG_ANY_TYPE);
-    if (!m->dense) qig_place(o, &m->basin_proj, "basin_proj.weight", d, b, QIG_ANY_TYPE);
+    if (m->basin_dim) qig_place(o, &m->basin_proj, "basin_proj.weight", d, b, QIG_ANY_TYPE);
     for (int32_t n = 0; n < m->n_layers && !o->rc; n++) {
         char prefix[24];
         snprintf(prefix, sizeof prefix, "blk.%d", (int)n);
@@ -120,7 +121,7 @@ static void place_tensors(opener *o) {
     if (!m->dense) qig_place_depth(o);
     if (!m->jarvis || qig_has_tensor(o, "output_norm.weight")) qig_place(o, &m->output_norm, "output_norm.weight", 0, d, QIG_ONLY_F32);
     if (m->jarvis && m->output_norm.data) qig_place(o, &m->output_norm_bias, "output_norm.bias", 0, d, QIG_ONLY_F32);
-    if (!m->dense) qig_place(o, &m->output_down, "output_down.weight", m->head_width, d, QIG_ANY_TYPE);
+    if (factored) qig_place(o, &m->output_down, "output_down.weight", m->head_width, d, QIG_ANY_TYPE);
     if (m->jarvis || (m->dense ? qig_has_tensor(o, "output.weight") : m->head_rank > 0)) qig_place(o, &m->output, "output.weight", v, m->head_width, QIG_ANY_TYPE);
     else m->output = m->token_embd;
     for (uint64_t i = 0; !o->rc && i < o->g->n_tensors; i++) {

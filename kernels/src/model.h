@@ -101,9 +101,9 @@ struct qig_model {
     int jarvis;             /* the last: norms take the mean off and have biases, positions are added and turn nothing, hidden units go through GELU */
     double *position_frequency; /* [D / 2] radians a position; jarvis, else NULL */
     int32_t vocab_size, d_model, n_layers, n_heads, n_kv_heads, head_dim, hidden_dim;
-    int32_t basin_dim;      /* 0 where dense */
+    int32_t basin_dim;      /* 0: the embedding has no factors, as where dense */
     int32_t head_rank;      /* qig.head_rank as it stands in the file: 0 when the head is tied, and where dense */
-    int32_t head_width;     /* columns of output: head_rank, or basin_dim when the head is tied; d_model where dense */
+    int32_t head_width;     /* columns of output: head_rank, basin_dim when the head is tied, d_model when it has no factors */
     int32_t state_dim;      /* real entries of one state: head_dim, or 2 head_dim for diagonal with phases */
     int32_t context_length;
     qig_state_kind state;
@@ -123,13 +123,13 @@ struct qig_model {
     const qig_ops *ops;
     qig_depth depth;
     qig_draft draft;
-    qig_tensor token_embd;  /* [V, b]; dense: [V, D] */
+    qig_tensor token_embd;  /* [V, b], or [V, D] where basin_dim is 0 */
     qig_tensor token_scale; /* [V] F32, finite, >= 1; data == NULL: rows are as they are */
-    qig_tensor basin_proj;  /* [D, b]; dense: data == NULL */
+    qig_tensor basin_proj;  /* [D, b]; data == NULL where basin_dim is 0 */
     qig_layer *layers;      /* [n_layers] */
     qig_tensor output_norm; /* [D] F32; jarvis: data == NULL where no norm stands before the head */
     qig_tensor output_norm_bias; /* [D] F32; jarvis with that norm, else data == NULL */
-    qig_tensor output_down; /* [head_width, D]; dense: data == NULL */
+    qig_tensor output_down; /* [head_width, D]; data == NULL where the head has no factors */
     qig_tensor output;      /* [V, head_width]; token_embd itself when the head is tied */
 
     uint64_t n_params, weight_bytes;
@@ -141,6 +141,9 @@ struct qig_model {
     qig_gguf *gguf;         /* owns the map */
     qig_tokenizer *tokenizer;
 };
+
+/* The matrix of the head that reads a normed state. */
+static inline const qig_tensor *qig_head_reads(const qig_model *m) { return m->output_down.data ? &m->output_down : &m->output; }
 
 /* qig_model_open over a file that was read already; takes g over, also when it fails. file is only used in errors. */
 int qig_model_from_gguf(qig_gguf *g, const char *file, const char *isa, qig_model **out, char *err, size_t errlen);

@@ -63,6 +63,8 @@ class Spread:
         has = next((name for name in REFUSED if self._key(name)), None)
         if has:
             raise ConfigError(f"{self.source}: a model with qig.{has} cannot be spread over another shape")
+        if not self._key("basin_length"):
+            raise ConfigError(f"{self.source}: a model without a basin embedding cannot be spread over another shape")
         config = self.config
         for name, own, theirs in (
             ("d_model", config.d_model, "embedding_length"),

@@ -46,8 +46,7 @@ def architecture(config: ModelConfig) -> str:
 
 
 def check_format(config: ModelConfig) -> None:
-    """Raises CheckpointError for a model that no GGUF layout describes: a QIG model with a plain embedding, or one with dot-product attention that
-    has more than a dense twin."""
+    """Raises CheckpointError for a model that no GGUF layout describes: one with dot-product attention that has more than a dense twin."""
     if config.attention != "qfi":
         more = {
             "decay": config.decay,
@@ -68,11 +67,6 @@ def check_format(config: ModelConfig) -> None:
                 f"attention = '{config.attention}' with {has} = {more[has]} has no GGUF form: the llama layout describes dense twins, with none of "
                 + ", ".join(more)
             )
-        return
-    if not config.basin_dim:
-        raise CheckpointError(
-            "basin_dim = 0 (a plain embedding) has no GGUF form: only models with a basin embedding are converted"
-        )
 
 
 def tensor_names(config: ModelConfig, sparse_down: bool = False) -> list[TensorName]:

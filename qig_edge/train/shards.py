@@ -258,8 +258,8 @@ class Mixture:
                     f"data '{name}' is too small: {len(tokens)} tokens to train on, a window takes {context + 1}"
                 )
         share = np.array([w * len(t) for w, t in zip(weights.values(), self.tokens, strict=True)])
-        edges = np.round(np.cumsum(share) / share.sum() * SLOTS).astype(int)
-        slots = np.searchsorted(edges, np.arange(SLOTS), side="right")
+        bounds = np.round(np.cumsum(share) / share.sum() * SLOTS).astype(int)
+        slots = np.searchsorted(bounds, np.arange(SLOTS), side="right")
         self.shares = {name: float(np.mean(slots == i)) for i, name in enumerate(weights)}
         rng = np.random.default_rng(seed)
         self.slots = rng.permutation(slots)

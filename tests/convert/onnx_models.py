@@ -30,6 +30,7 @@ SHORT: dict[str, Any] = {"n_layers": 3, "exit_first": 2, "recursion_min_loops": 
 CASES: dict[str, dict[str, Any]] = {
     "gates, roles": {**KINDS["learnt gates, code rate, roles"], "gate_margin": 3.0, "head_rank": 64},
     "twin": TWINS["twin, one group"],
+    "no factors": KINDS["no factors"],
     "depth": {**DEPTHS["everything"], **SHORT, "exit_first": 1},
     "depth, diagonal, probed": {**DEPTHS["everything, diagonal, probed"], **SHORT, **DRAFT},
 }

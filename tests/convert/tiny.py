@@ -36,6 +36,9 @@ KINDS: dict[str, dict[str, Any]] = {
     "diagonal, no phases": {"state": "diagonal", "state_phases": False},
     "diagonal, fisher-rao": {"state": "diagonal", "metric": "fisher_rao", "gate_margin": 2.5},
     "own head": {"head_rank": 64},
+    "no factors": {"basin_dim": 0, "code_rate": 0.85},
+    "no factors, own head": {"basin_dim": 0, "head_rank": 64},
+    "factors of the head alone": {"basin_dim": 0, "head_rank": 32},
     "one head a group": {"n_kv_heads": 4, "rope_base": 500.0},
     "learnt gates, code rate, roles": {
         "gate_learnt": True,

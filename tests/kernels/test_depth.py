@@ -111,14 +111,15 @@ def test_component_equals_float64(tmp_path: Path, isa: str, name: str) -> None:
         assert_equal(session, decode(session, ids), run, t)
 
 
+@pytest.mark.parametrize("basin", [32, 0])
 @pytest.mark.parametrize("state", ["pure", "diagonal"])
 @pytest.mark.parametrize("rule", EVERYTHING)
-def test_everything_together_equals_float64(tmp_path: Path, isa: str, rule: str, state: str) -> None:
+def test_everything_together_equals_float64(tmp_path: Path, isa: str, rule: str, state: str, basin: int) -> None:
     """About half of the tokens stop early, by every rule there is."""
-    t = Tiny(**EVERYTHING[rule], state=state)
+    t = Tiny(**EVERYTHING[rule], state=state, basin=basin, rank=basin)
     weights, ids = tiny.write(tmp_path / "m.gguf", t), tokens_of(t, 60)
     run = tiny.forward(t, weights, ids, "f32")
-    if state == "pure":
+    if state == "pure" and basin:
         assert all(run.stopped[what] > 0 for what in ("linear", "breakdown", "exit", "collapse", "shallow")), run.stopped
         assert 0.2 < (run.blocks_run < t.layers).mean() < 0.9 and (run.blocks_run > t.layers).any()
         assert set(run.regime) == {0, 1, 2}
@@ -158,6 +159,7 @@ ENGINES = {
     "probe-f32": Tiny(**EVERYTHING["probe"]),
     "bures-f32": Tiny(**EVERYTHING["bures"]),
     "probe-q4": Tiny(**EVERYTHING["probe"], type="Q4_0", vocab=4500),
+    "bures-q4-no-factors": Tiny(**EVERYTHING["bures"], type="Q4_0", basin=0, rank=0),
     "bures-q8-diagonal": Tiny(**EVERYTHING["bures"], type="Q8_0", state="diagonal", vocab=2391),
     "ragged": Tiny(
         **EVERYTHING["bures"], d=50, heads=6, kv_heads=3, head_dim=10, hidden=77, basin=21, rank=13, vocab=2391

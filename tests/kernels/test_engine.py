@@ -34,6 +34,8 @@ MATHS = {
     "threshold": {"threshold": 0.2, "margin": 4.0},
     "fisher-threshold": {"metric": "fisher_rao", "threshold": 0.2},
     "tied": {"rank": 0},
+    "no factors": {"basin": 0, "rank": 0},
+    "factors of the head alone": {"basin": 0},
     "one-group": {"kv_heads": 1},
 }
 FIELDS = {"phi": 2e-5, "agency": 1e-6, "curvature": 2e-5, "kappa": 1e-4, "surprise": 2e-3, "confidence": 2e-5}
@@ -77,11 +79,10 @@ def test_float32_file_equals_float64(tmp_path: Path, isa: str, shape: dict, math
 
 
 @pytest.mark.parametrize("kind", ["F16", "Q8_0", "Q4_0"])
-@pytest.mark.parametrize("maths", ["pure", "phases", "no-phases", "margin", "tied"])
+@pytest.mark.parametrize("maths", ["pure", "phases", "no-phases", "margin", "tied", "no factors"])
 def test_quantized_file_equals_emulated_rounding(tmp_path: Path, isa: str, kind: str, maths: str) -> None:
-    t = Tiny(
-        type=kind, types=(("blk.1.attn_v", "F16"), ("blk.0.ffn_down", "Q8_0"), ("output_down", "F32")), **MATHS[maths]
-    )
+    types = ("blk.1.attn_v", "F16"), ("blk.0.ffn_down", "Q8_0"), ("output_down", "F32")
+    t = Tiny(type=kind, types=types, **MATHS[maths])
     weights, ids = tiny.write(tmp_path / "m.gguf", t), tokens_of(t, 24)
     run = tiny.forward(t, weights, ids, "i8")
     with NativeModel(tmp_path / "m.gguf", isa) as model, model.session(n_threads=1) as session:

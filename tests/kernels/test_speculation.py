@@ -38,6 +38,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "plain, one ahead": {**PLAIN, "draft": (1, 32, 100)},
     "plain, eight ahead": {**PLAIN, "draft": (8, 64, 293)},
     "plain, Q4_0": {**PLAIN, "type": "Q4_0", "transposed": ("blk.0", "blk.3")},
+    "no factors, Q8_0": {**PLAIN, "type": "Q8_0", "basin": 0, "rank": 0},
     "diagonal, Q8_0": {**PLAIN, "type": "Q8_0", "state": "diagonal"},
     "regime, probe": {**DEEP, **PROBE},
     "regime, bures, Q4_0": {**DEEP, **BURES, "type": "Q4_0"},

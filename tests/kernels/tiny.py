@@ -28,7 +28,7 @@ class Tiny:
     kv_heads: int = 2
     head_dim: int = 16
     hidden: int = 96
-    basin: int = 32
+    basin: int = 32  # 0: an embedding without factors
     rank: int = 32
     context: int = 64
     state: str = "pure"
@@ -98,7 +98,9 @@ class Weights:
 def write(path: Path, t: Tiny) -> Weights:
     """Writes the model and returns what its weights are once read back."""
     rng = np.random.default_rng(t.seed)
-    matrices = {"token_embd": (t.vocab, t.basin), "basin_proj": (t.d, t.basin)}
+    matrices = {"token_embd": (t.vocab, t.basin or t.d)}
+    if t.basin:
+        matrices["basin_proj"] = (t.d, t.basin)
     vectors: dict[str, np.ndarray] = {}
     for prefix in t.blocks:
         p = prefix + "."
@@ -117,7 +119,8 @@ def write(path: Path, t: Tiny) -> Weights:
         vectors[p + "attn_temp"] = rng.uniform(0.08, 0.4, t.heads)
         if t.state == "diagonal":
             vectors |= {p + "attn_q_gain": rng.uniform(1, 3, t.heads), p + "attn_k_gain": rng.uniform(1, 3, t.kv_heads)}
-    matrices["output_down"] = (t.rank or t.basin, t.d)
+    if t.rank or t.basin:
+        matrices["output_down"] = (t.rank or t.basin, t.d)
     if t.rank:
         matrices["output"] = (t.vocab, t.rank)
     vectors["output_norm"] = rng.uniform(0.5, 1.5, t.d)
@@ -337,7 +340,7 @@ class _Forward:
             z = z * w.by_name["token_scale"][self.tokens, None]
         self.bytes += w.bytes["token_embd"] // t.vocab + 4 * t.code_rate
         self.charge(everyone, "basin_proj")
-        self.x, runs, before = self.product("basin_proj", z), everyone, None
+        self.x, runs, before = self.product("basin_proj", z) if t.basin else z, everyone, None
         for layer in range(t.layers):
             self.block(f"blk.{layer}", runs, layer)
             if t.regime and layer + 1 == t.m:
@@ -353,7 +356,7 @@ class _Forward:
         y = self.readout(everyone)
         alone = np.bincount(self.in_pass)[self.in_pass] == 1
         self.charge(everyone[~(alone & self.told)], "output_down", "output")
-        logits = self.product("output", self.product("output_down", y))
+        logits = self.product("output", self.product("output_down", y) if t.rank or t.basin else y)
         return self.record(logits, y)
 
     def block(self, prefix: str, runs: np.ndarray, layer: int) -> np.ndarray:
@@ -475,7 +478,7 @@ class _Forward:
             certain = 1 - distance
             self.charge(runs, name)
         else:
-            logits = self.product("output", self.product("output_down", y))
+            logits = self.product("output", self.product("output_down", y) if t.rank or t.basin else y)
             self.charge(runs, "output_down", "output")
             p = np.exp(logits - logits.max(1, keepdims=True))
             p /= p.sum(1, keepdims=True)
