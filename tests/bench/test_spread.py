@@ -92,6 +92,7 @@ BAD = {
     "head_dim = 48 must be a multiple": {"head_dim": 48},
     "n_layers = 3 must be a multiple": {"n_layers": 3},
     "hidden_dim = 64 must be at least its own, 96": {"hidden_dim": 64},
+    "basin_dim = 0 must be at least its own, 32": {"basin_dim": 0, "head_rank": 0},
     "vocab_size = 290 must be at least its own, 300": {"vocab_size": 290},
     "rope_base = 500.0 must be as in the file, 10000.0": {"rope_base": 500.0},
     "n_kv_heads = 1 is too few": {"n_kv_heads": 1},
@@ -108,6 +109,7 @@ def test_shapes_that_do_not_fit(tmp_path: Path, message: str) -> None:
 def test_files_that_cannot_be_spread(tmp_path: Path) -> None:
     for name, changes, message in (
         ("gates", {"gate_learnt": True, "gate_threshold": 0.1}, "qig.gate.learnt"),
+        ("plain", {"basin_dim": 0}, "without a basin embedding"),
         ("dense", {"attention": "dot", "basin_dim": 0, "decay": False}, "architecture qig"),
     ):
         write_random(dataclasses.replace(SMALL, **changes), name, tmp_path / f"{name}.gguf", kind="q8_0")
