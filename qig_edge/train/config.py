@@ -45,8 +45,7 @@ class TrainConfig:
     checkpointing trades time for memory: the squares of attention, or all inside blocks, are computed again in the backward pass instead of kept.
     optimizer_states "bfloat16" halves what the optimizer keeps between its steps.
 
-    context 0 takes the correlation length of the data. document_starts is the share of windows that begin where a document does, as far as one
-    begins in them; the others begin anywhere. group_by_regime puts windows of like integration into the same
+    context 0 takes the correlation length of the data. group_by_regime puts windows of like integration into the same
     step.
     """
 
@@ -55,7 +54,6 @@ class TrainConfig:
     micro_tokens: int = 4096
     context: int = 256
     final_context: int = 1024
-    document_starts: float = 0.0
     decay_share: float = 0.2
     warmup_tokens: int = 400_000
     optimizer: str = "muon"
@@ -122,7 +120,6 @@ class TrainConfig:
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} = {getattr(self, name)!r} must be a positive number")
         for name in (
-            "document_starts",
             "decay_share",
             "quantize_share",
             "ramp_start",

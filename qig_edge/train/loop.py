@@ -34,7 +34,6 @@ from qig_edge.train.optim import Optimizers
 from qig_edge.train.pace import Pace
 from qig_edge.train.recipe import quantized_parts
 from qig_edge.train.shards import Mixture, Shard
-from qig_edge.train.tokenizer import edges
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -140,10 +139,9 @@ class Trainer:
             assert self.model.draft is not None
             self.model.requires_grad_(False)
             self.model.draft.requires_grad_(True)
-        starts = config.document_starts, edges(tokenizer)
         self.mixtures = {
-            False: Mixture(shards, weights, config.context, config.seed, *starts),
-            True: Mixture(shards, final_weights, config.final_context, config.seed + 1, *starts),
+            False: Mixture(shards, weights, config.context, config.seed),
+            True: Mixture(shards, final_weights, config.final_context, config.seed + 1),
         }
         self.model.recompute(config.checkpointing)
         self.losses = Losses(self.model, config, self._role_swap()).to(world.device)

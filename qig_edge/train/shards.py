@@ -234,23 +234,10 @@ def _open(folder: Path, manifest: dict[str, Any]) -> dict[str, Shard]:
 
 
 class Mixture:
-    """Windows of `context` + 1 tokens from weighted sources, without replacement inside an epoch of each source, in an order fixed by the seed.
+    """Windows of `context` + 1 tokens from weighted sources, without replacement inside an epoch of each source, in an order fixed by the seed."""
 
-    `document_starts` of them, in [0, 1], are moved on to where a document begins: to its first header, or to the end of text before it, as models
-    read it when they are used. One that no document begins in stays where it is. `edges`: see `qig_edge.train.tokenizer.edges`.
-    """
-
-    def __init__(
-        self,
-        shards: dict[str, Shard],
-        weights: dict[str, float],
-        context: int,
-        seed: int,
-        document_starts: float = 0.0,
-        edges: tuple[int, frozenset[int]] = (0, frozenset()),
-    ) -> None:
-        self.context, self.document_starts = context, document_starts
-        self.end_of_text, self.headers = edges
+    def __init__(self, shards: dict[str, Shard], weights: dict[str, float], context: int, seed: int) -> None:
+        self.context = context
         self.tokens = [shards[name].train for name in weights]
         for name, tokens in zip(weights, self.tokens, strict=True):
             if len(tokens) < context + 2:
@@ -258,8 +245,8 @@ class Mixture:
                     f"data '{name}' is too small: {len(tokens)} tokens to train on, a window takes {context + 1}"
                 )
         share = np.array([w * len(t) for w, t in zip(weights.values(), self.tokens, strict=True)])
-        bounds = np.round(np.cumsum(share) / share.sum() * SLOTS).astype(int)
-        slots = np.searchsorted(bounds, np.arange(SLOTS), side="right")
+        edges = np.round(np.cumsum(share) / share.sum() * SLOTS).astype(int)
+        slots = np.searchsorted(edges, np.arange(SLOTS), side="right")
         self.shares = {name: float(np.mean(slots == i)) for i, name in enumerate(weights)}
         rng = np.random.default_rng(seed)
         self.slots = rng.permutation(slots)
@@ -282,17 +269,7 @@ class Mixture:
         step = _coprime(int(rng.integers(1, count + 1)), count)
         start = offset + ((k * step + int(rng.integers(0, count))) % count) * self.context
         start = min(start, len(tokens) - self.context - 1)
-        if self.document_starts and np.random.default_rng((self.seed, index)).random() < self.document_starts:
-            start = self._document_start(tokens, start)
         return tokens[start : start + self.context + 1].astype(np.int64)
-
-    def _document_start(self, tokens: np.ndarray, start: int) -> int:
-        """Where the first document begins whose window begins in tokens[start : start + context], or `start`."""
-        ends = np.flatnonzero(tokens[start : min(start + self.context, len(tokens) - self.context - 1)] == self.end_of_text)
-        if not ends.size:
-            return start
-        found = start + int(ends[0])
-        return found + 1 if int(tokens[found + 1]) in self.headers else found
 
     def batch(self, first: int, count: int) -> np.ndarray:
         """Windows first .. first + count - 1: int64 [count, context + 1]."""

@@ -97,11 +97,6 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path, context_length: int) -> N
     (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n", "utf-8")
 
 
-def edges(tokenizer: Tokenizer) -> tuple[int, frozenset[int]]:
-    """Id of the token that closes a document, and ids of those that a conversation may begin with."""
-    return (EOS_ID, frozenset()) if is_words(tokenizer) else (0, frozenset(HEADERS.values()))
-
-
 def encode_documents(tokenizer: Tokenizer, documents: list[Document]) -> list[list[int]]:
     """Ids of each document: text plainly, turns as header, content, end; each closed by end-of-text. Control strings in a text stay text.
 

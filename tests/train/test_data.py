@@ -160,30 +160,6 @@ def test_mixture_keeps_its_shares_and_repeats_nothing_inside_an_epoch() -> None:
         Mixture(shards, {"a": 1.0}, 50_000, seed=3)
 
 
-def test_windows_begin_where_documents_do() -> None:
-    texts, turns = [9, 8, 7, 6, 5, 5, 0], [2, 9, 4, 3, 8, 4, 0]  # end of text is 0; a conversation begins with the header 2
-    shards = {
-        "texts": Shard("texts", np.array(texts * 500, np.uint16), np.zeros(0, np.uint16), 0),
-        "turns": Shard("turns", np.array(turns * 500, np.uint16), np.zeros(0, np.uint16), 0),
-        "book": Shard("book", np.arange(5, 3000, dtype=np.uint16), np.zeros(0, np.uint16), 0),
-    }
-    edges = (0, frozenset((1, 2, 3)))
-
-    def firsts(name: str, share: float) -> Counter[tuple[int, ...]]:
-        mixture = Mixture(shards, {name: 1.0}, 16, 3, share, edges)
-        windows = [mixture.window(i) for i in range(100)]
-        assert all(len(w) == 17 for w in windows)
-        again = Mixture(shards, {name: 1.0}, 16, 3, share, edges)
-        assert np.array_equal(again.window(41), windows[41])
-        return Counter(tuple(w[:2].tolist()) for w in windows)
-
-    assert set(firsts("texts", 1.0)) == {(0, 9)}
-    assert set(firsts("turns", 1.0)) == {(2, 9)}
-    assert len(firsts("texts", 0.0)) == 7
-    assert 45 < firsts("texts", 0.5)[0, 9] < 70, "half of them moved, and a seventh of the others there by chance"
-    assert firsts("book", 1.0) == firsts("book", 0.0), "where no document begins, nothing moves"
-
-
 def test_schedule() -> None:
     config = TrainConfig(
         tokens=100 * 1024,
